@@ -1,6 +1,7 @@
 """The archive that users install: it holds what they need and no more, and works where nothing else of ours is."""
 
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -81,6 +82,17 @@ def test_installed_preflight_accepts_the_example(home: Path) -> None:
     assert result.returncode == 0, result.stdout + result.stderr
     assert "failed=0" in result.stdout
     assert "changed=0" in result.stdout
+
+
+def test_installed_preflight_accepts_the_site_of_the_readme(home: Path, root: Path) -> None:
+    (site,) = re.findall(r"^```yaml\n(.*?)^```", (root / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    (home / "inventory.yml").write_text(site)
+    result = run("ansible-playbook", "-i", "inventory.yml", "postern.mail_gateway.preflight", home=home)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+    (home / "inventory.yml").write_text(site.replace("domains:", "domain:"))
+    result = run("ansible-playbook", "-i", "inventory.yml", "postern.mail_gateway.preflight", home=home)
+    assert result.returncode != 0, "preflight accepts an unknown key."
 
 
 def test_installed_roles_are_documented(home: Path, root: Path) -> None:

@@ -20,7 +20,7 @@ def test_newest_entry_of_the_changelog_is_the_version_of_the_collection(root: Pa
     newest = re.search(r"^v(\S+)\n=+$", (root / "CHANGELOG.rst").read_text(), re.MULTILINE)
     assert newest, "CHANGELOG.rst has no heading `vX.Y.Z`."
     assert newest[1] == galaxy["version"], (
-        f"CHANGELOG.rst begins with {newest[1]}, galaxy.yml says {galaxy['version']}: run `antsibull-changelog release`."
+        f"CHANGELOG.rst has {newest[1]}, galaxy.yml {galaxy['version']}: run `antsibull-changelog release`."
     )
 
 
