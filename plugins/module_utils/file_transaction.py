@@ -1,0 +1,202 @@
+# Copyright (c) 2026 postern.mail_gateway contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A set of files that is replaced as a whole, or not at all.
+
+The new files are written into a staging folder on the same file system (so that a full disk shows before
+anything is replaced), validated there by the caller, and then renamed over the old ones, which are kept as
+hard links until the caller commits. A manifest in the root remembers which files are ours: what it names
+and the new set doesn't is removed, and nothing else.
+
+A transaction that is killed leaves its staging folder behind; the next one starts by removing it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+MANIFEST = ".postern-files.json"
+STAGING = ".postern-staging"
+
+
+class TransactionError(Exception):
+    """One sentence about what could not be read or written, and that nothing was changed."""
+
+
+@dataclass(frozen=True)
+class ManagedFile:
+    """A file that should exist: ``path`` is relative to the root, ``content`` exact, ``mode`` as in chmod(2)."""
+
+    path: str
+    content: bytes
+    mode: int = 0o644
+
+
+@dataclass(frozen=True)
+class Change:
+    """What would happen to one file: ``before`` is None where it is new, ``after`` is None where it goes."""
+
+    path: str
+    before: bytes | None
+    after: bytes | None
+    mode_before: int | None
+    mode_after: int | None
+
+
+def safe_path(path: str) -> str:
+    """Return ``path`` if it stays below the root; raise TransactionError otherwise."""
+    parts = Path(path).parts
+    if not path or Path(path).is_absolute() or ".." in parts or parts[0] in (MANIFEST, STAGING):
+        raise TransactionError(f"The file name '{path}' must be relative and stay below the folder it is managed in.")
+    return path
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise TransactionError(f"{path} can't be read ({error.strerror}); nothing was changed.") from error
+
+
+class FileTransaction:
+    """The managed files below one root.
+
+    Use: ``changes()``; then ``stage()``, validate what is in ``staging``, ``swap()``; then ``commit()`` or ``restore()``.
+
+    :param root: the folder, which must exist unless only ``changes()`` is asked for.
+    :param files: every file that should be there and is ours.
+    :param kept: relative paths of files that stay as they are; those among them that an earlier transaction made stay ours.
+    """
+
+    def __init__(self, root: str | Path, files: Iterable[ManagedFile], kept: Sequence[str] = ()) -> None:
+        self.root = Path(root)
+        self.staging = self.root / STAGING
+        self.files = {safe_path(file.path): file for file in files}
+        self.kept = sorted({safe_path(path) for path in kept} - set(self.files))
+        self._swapped: list[Change] = []
+
+    def previous(self) -> list[str]:
+        """Return the relative paths that the last committed transaction made."""
+        content = _read(self.root / MANIFEST)
+        if content is None:
+            return []
+        try:
+            paths = json.loads(content)
+            return [safe_path(path) for path in paths if isinstance(path, str)]
+        except (ValueError, TypeError) as error:
+            raise TransactionError(
+                f"{self.root / MANIFEST} is not a list of file names; remove it (nothing will be pruned then) and run again."
+            ) from error
+
+    def changes(self) -> list[Change]:
+        """Return what differs from the wanted set, in the order of the paths."""
+        found: list[Change] = []
+        for path, file in self.files.items():
+            before = _read(self.root / path)
+            mode = (self.root / path).stat().st_mode & 0o7777 if before is not None else None
+            if before != file.content or mode != file.mode:
+                found.append(Change(path, before, file.content, mode, file.mode))
+        for path in set(self.previous()) - set(self.files) - set(self.kept):
+            before = _read(self.root / path)
+            if before is not None:
+                found.append(Change(path, before, None, (self.root / path).stat().st_mode & 0o7777, None))
+        return sorted(found, key=lambda change: change.path)
+
+    def stage(self, folder: Path | None = None) -> Path:
+        """Write every wanted file into the staging folder and return it; kept files are linked into it.
+
+        :param folder: another place, for a check that must not write below the root.
+        """
+        staging = folder or self.staging
+        try:
+            if folder is None:
+                self.discard()
+            staging.mkdir(mode=0o700, parents=True, exist_ok=folder is not None)
+            for file in self.files.values():
+                target = staging / file.path
+                target.parent.mkdir(parents=True, exist_ok=True)
+                descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+                with os.fdopen(descriptor, "wb") as stream:
+                    stream.write(file.content)
+                    os.fchmod(stream.fileno(), file.mode)
+                    stream.flush()
+                    os.fsync(stream.fileno())
+            for path in self.kept:
+                target = staging / path
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.symlink_to(self.root / path)
+        except OSError as error:
+            if folder is None:
+                self.discard()
+            raise TransactionError(
+                f"The new files can't be written below {staging.parent} ({error.strerror}); nothing was changed."
+            ) from error
+        return staging
+
+    def swap(self) -> None:
+        """Put the staged files in place of the old ones, and remove those that are ours no more."""
+        changes = self.changes()
+        try:
+            # Both sets are remembered until the commit, so that a run killed in between leaves no orphan.
+            self._remember({*self.previous(), *self.files})
+            for change in changes:
+                target = self.root / change.path
+                if change.before is not None:
+                    saved = self.staging / "old" / change.path
+                    saved.parent.mkdir(parents=True, exist_ok=True)
+                    saved.unlink(missing_ok=True)
+                    os.link(target, saved)
+                self._swapped.append(change)
+                if change.after is None:
+                    target.unlink()
+                else:
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    os.replace(self.staging / change.path, target)
+        except OSError as error:
+            self.restore()
+            raise TransactionError(
+                f"The files below {self.root} can't be replaced ({error.strerror}); the old ones are in place again."
+            ) from error
+
+    def restore(self) -> None:
+        """Put the old files back after a swap."""
+        for change in reversed(self._swapped):
+            target = self.root / change.path
+            saved = self.staging / "old" / change.path
+            if saved.exists():
+                os.replace(saved, target)
+            elif change.before is None:
+                target.unlink(missing_ok=True)
+        self._swapped.clear()
+        self.discard()
+
+    def commit(self) -> None:
+        """Forget the old files: the new ones are good."""
+        self._remember(self._ours())
+        self._swapped.clear()
+        self.discard()
+
+    def discard(self) -> None:
+        """Remove the staging folder, this transaction's or one that a killed run left."""
+        if self.staging.exists():
+            shutil.rmtree(self.staging)
+
+    def settled(self) -> bool:
+        """Tell whether the manifest names exactly this set and no staging folder is left."""
+        return self.previous() == sorted(self._ours()) and not self.staging.exists()
+
+    def _ours(self) -> set[str]:
+        return {*self.files, *(set(self.kept) & set(self.previous()))}
+
+    def _remember(self, paths: set[str]) -> None:
+        self.staging.mkdir(mode=0o700, exist_ok=True)
+        fresh = self.staging / MANIFEST
+        fresh.write_text(json.dumps(sorted(paths), indent=1) + "\n", encoding="utf-8")
+        os.replace(fresh, self.root / MANIFEST)

@@ -1,0 +1,108 @@
+# Copyright (c) 2026 postern.mail_gateway contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What HAProxy says of itself: its messages, and which configuration the running process holds.
+
+The role's configuration carries its own digest in ``global``'s ``description``, which the runtime API's
+``show info`` returns (HAProxy management guide, section 9.3). So the question "has the running process loaded
+these files?" is put to the process itself, and a run that was cut short between writing and reloading is found out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import socket
+from collections.abc import Iterable, Mapping
+
+DIGEST_PLACE = "@DIGEST@"
+DIGEST_PREFIX = "postern.mail_gateway "
+
+# "[ALERT]    (812) : config : parsing [/etc/haproxy/haproxy.cfg:12] : unknown keyword …" (2.6 and 3.0 alike)
+_MESSAGE = re.compile(r"^\[(?P<level>ALERT|WARNING|NOTICE)\]\s*\(\d+\)\s*:\s*(?P<text>.*)$")
+_PLACE = re.compile(r"(?:parsing )?\[(?P<file>[^\]]*?):(?P<line>\d+)\]\s*:?\s*")
+# What HAProxy adds after the real reason.
+_SUMMARY = re.compile(
+    r"^(?:config : )?(?:Error\(s\) found in configuration file|Fatal errors found in configuration"
+    r"|config(?:uration)? : )|^\[/usr/sbin/haproxy\.main\(\)\] Some protocols failed|^haproxy version is|^path to executable"
+    r"|^Loading failure!|^New worker .* forked|^Loading success|^Current worker .* exited|^All workers exited|^Exiting Master"
+)
+
+
+def digest(files: Mapping[str, bytes]) -> str:
+    """Return 16 hexadecimal digits that stand for these files (path and content), independent of their order."""
+    hashed = hashlib.sha256()
+    for path in sorted(files):
+        hashed.update(f"{path}\0{len(files[path])}\0".encode())
+        hashed.update(files[path])
+    return hashed.hexdigest()[:16]
+
+
+def messages(output: str, level: str = "ALERT", strip: Iterable[str] = ()) -> list[str]:
+    """Return what HAProxy complained about, each once, without prefixes and process numbers.
+
+    :param output: standard error of ``haproxy -c``, or lines of the journal.
+    :param level: ``ALERT`` or ``WARNING``.
+    :param strip: folders to take off the file names (the staging folder).
+    """
+    found: list[str] = []
+    for line in output.splitlines():
+        match = _MESSAGE.match(line.strip())
+        if not match or match["level"] != level:
+            continue
+        text = match["text"].strip()
+        for folder in strip:
+            text = text.replace(f"{folder}/", "")
+        if _SUMMARY.match(text):
+            continue
+        text = text.removeprefix("config : ")
+        text = _PLACE.sub(lambda place: f"{place['file'].rsplit('/', 1)[-1]} line {place['line']}: ", text)
+        text = text.rstrip(" .")
+        if text not in found:
+            found.append(text)
+    return found
+
+
+def with_source_lines(texts: Iterable[str], configuration: str) -> list[str]:
+    """Return the messages with the configuration's own words behind each ``haproxy.cfg line N``.
+
+    >>> with_source_lines(["haproxy.cfg line 2: unknown keyword 'fo'"], "global\\n  fo 1\\n")
+    ["haproxy.cfg line 2 ('fo 1'): unknown keyword 'fo'"]
+    """
+    lines = configuration.splitlines()
+
+    def quoted(match: re.Match[str]) -> str:
+        number = int(match["line"])
+        source = lines[number - 1].strip() if 0 < number <= len(lines) else ""
+        return f"haproxy.cfg line {number} ('{source}')" if source else match[0]
+
+    return [re.sub(r"haproxy\.cfg line (?P<line>\d+)", quoted, text) for text in texts]
+
+
+def ask(path: str, command: str, seconds: float = 5.0) -> str:
+    """Return HAProxy's answer to one command of the runtime API.
+
+    :param path: the ``stats socket``.
+    :raises OSError: nobody listens there, or no answer came in ``seconds``.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.settimeout(seconds)
+        client.connect(path)
+        client.sendall(f"{command}\n".encode())
+        received = bytearray()
+        while block := client.recv(65536):
+            received += block
+    return received.decode("utf-8", "replace")
+
+
+def running_digest(path: str) -> str | None:
+    """Return the digest of the configuration that the running HAProxy has loaded; None if it is none of ours or none runs."""
+    try:
+        answer = ask(path, "show info")
+    except OSError:
+        return None
+    for line in answer.splitlines():
+        name, _, value = line.partition(": ")
+        if name == "description" and value.startswith(DIGEST_PREFIX):
+            return value.removeprefix(DIGEST_PREFIX).strip()
+    return None

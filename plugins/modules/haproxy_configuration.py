@@ -1,0 +1,394 @@
+#!/usr/bin/python
+# Copyright (c) 2026 postern.mail_gateway contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: haproxy_configuration
+short_description: HAProxy's whole configuration, replaced in one transaction
+version_added: 0.1.0
+author:
+  - postern.mail_gateway contributors (@postern)
+description:
+  - Takes every file that HAProxy needs (configuration, lists, maps, certificates) and makes the running HAProxy use them, or
+    leaves everything as it was.
+  - The files are written into a staging folder and validated there with C(haproxy -c), as a whole and with their lists and
+    certificates. Only then they replace the old ones, HAProxy is reloaded (started, where it doesn't run), and the B(running
+    process) is asked on its runtime socket which configuration it holds. If it isn't this one, for example since a port is taken,
+    the old files return, HAProxy is reloaded with them, and the module fails with HAProxy's own reason.
+  - A run that was cut short at any point is found out by the next one, since the running process is compared and not only the files.
+  - Files that an earlier run made and that are no longer listed are removed; other files are never touched.
+  - Connections that are open survive, as with any reload of HAProxy.
+options:
+  files:
+    description:
+      - The files to have. One of them must be V(haproxy.cfg), which must hold C(default-path config) and
+        C(description @DIGEST@) in its C(global) section. The module puts the digest of all the files in that place.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      path:
+        description: Name of the file, relative to O(folder).
+        type: str
+        required: true
+      content:
+        description: The exact content.
+        type: str
+        required: true
+  certificates:
+    description:
+      - The certificates that the configuration names, each a file C(certificates/NAME.pem) with mode 0600.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: Name of the file without its folder and ending.
+        type: str
+        required: true
+      names:
+        description: DNS names for the self-signed certificate that is made where no file is there yet.
+        type: list
+        elements: str
+        required: true
+      pem:
+        description:
+          - Private key, certificate and chain. Empty means that somebody else brings the certificate (an ACME client, say). Then
+            a file that is there is left alone, and a self-signed one (RSA 2048, one year) is made where none is.
+        type: str
+        default: ''
+  folder:
+    description: HAProxy's configuration folder.
+    type: path
+    default: /etc/haproxy
+  service:
+    description: Name of the systemd service.
+    type: str
+    default: haproxy
+  socket:
+    description: The C(stats socket) that the configuration declares.
+    type: path
+    default: /run/haproxy/admin.sock
+  timeout:
+    description: Seconds to wait for the running process to hold the new configuration.
+    type: int
+    default: 20
+attributes:
+  check_mode:
+    description: Says exactly what would change; validates too where HAProxy is installed.
+    support: full
+  diff_mode:
+    description: One diff for each file; certificates are shown by their fingerprint only.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: HAProxy serves a page
+  postern.mail_gateway.haproxy_configuration:
+    files:
+      - path: haproxy.cfg
+        content: |
+          global
+              default-path config
+              description @DIGEST@
+              stats socket /run/haproxy/admin.sock mode 660 level admin expose-fd listeners
+          defaults
+              mode http
+              timeout client 10s
+              timeout server 10s
+              timeout connect 5s
+          frontend page
+              bind :8080
+              http-request return status 200 content-type text/plain string "here"
+"""
+
+RETURN = r"""
+digest:
+  description: The digest that the running HAProxy carries afterwards.
+  returned: always
+  type: str
+  sample: 3f1c0de4a8b2c917
+reloaded:
+  description: Whether HAProxy was reloaded or started.
+  returned: always
+  type: bool
+changed_files:
+  description: The files that were written or removed, relative to the folder.
+  returned: always
+  type: list
+  elements: str
+  sample: [haproxy.cfg, lists/relay_networks.list]
+"""
+
+import base64
+import fcntl
+import hashlib
+import os
+import re
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.postern.mail_gateway.plugins.module_utils.file_transaction import (
+    Change,
+    FileTransaction,
+    ManagedFile,
+    TransactionError,
+)
+from ansible_collections.postern.mail_gateway.plugins.module_utils.haproxy_runtime import (
+    DIGEST_PLACE,
+    DIGEST_PREFIX,
+    digest,
+    messages,
+    running_digest,
+    with_source_lines,
+)
+
+MAIN = "haproxy.cfg"
+LOCK = "/run/postern-haproxy.lock"
+
+
+class Refused(Exception):
+    """One sentence for the person who runs the play."""
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command and return what came; never raise because of its exit status."""
+    return subprocess.run(
+        arguments, capture_output=True, text=True, errors="replace", check=False, stdin=subprocess.DEVNULL, env={**os.environ, "LC_ALL": "C.UTF-8"}
+    )
+
+
+def self_signed(names: list[str]) -> bytes:
+    """Return key and certificate for these names (RSA 2048, since Exchange's side wants it; openssl-req(1))."""
+    with tempfile.TemporaryDirectory(prefix="postern-") as folder:
+        key, certificate = Path(folder, "key.pem"), Path(folder, "certificate.pem")
+        made = run(
+            "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-sha256", "-days", "365",
+            "-subj", f"/CN={names[0]}"[:67], "-addext", "subjectAltName=" + ",".join(f"DNS:{name}" for name in names),
+            "-keyout", str(key), "-out", str(certificate),
+        )  # fmt: skip
+        if made.returncode:
+            raise Refused(f"openssl made no self-signed certificate for {', '.join(names)}: {made.stderr.strip().splitlines()[-1]}.")
+        return key.read_bytes() + certificate.read_bytes()
+
+
+def described(content: bytes | None) -> str:
+    """Return a certificate file as one line that holds no secret."""
+    if content is None:
+        return ""
+    found = re.search(rb"-----BEGIN CERTIFICATE-----(.*?)-----END CERTIFICATE-----", content, re.DOTALL)
+    if not found:
+        return "no certificate\n"
+    return f"certificate with SHA-256 fingerprint {hashlib.sha256(base64.b64decode(found[1])).hexdigest()}\n"
+
+
+class Configuration:
+    """The wanted files, and the way from what is there to them."""
+
+    def __init__(self, module: AnsibleModule) -> None:
+        self.module = module
+        self.folder = Path(module.params["folder"])
+        self.service: str = module.params["service"]
+        self.socket: str = module.params["socket"]
+        self.installed = module.get_bin_path("haproxy", opt_dirs=["/usr/sbin", "/usr/local/sbin"])
+        self.made: list[str] = []
+        self.transaction, self.digest, self.text = self._wanted()
+
+    def _wanted(self) -> tuple[FileTransaction, str, str]:
+        contents = {file["path"]: file["content"].encode() for file in self.module.params["files"]}
+        if MAIN not in contents or DIGEST_PLACE.encode() not in contents[MAIN]:
+            raise Refused(f"files must hold {MAIN} with 'description {DIGEST_PLACE}' in its global section.")
+        secrets: dict[str, bytes] = {}
+        kept: list[str] = []
+        generated: dict[str, bytes] = {}
+        for certificate in self.module.params["certificates"]:
+            path = f"certificates/{certificate['name']}.pem"
+            if certificate["pem"]:
+                secrets[path] = certificate["pem"].strip().encode() + b"\n"
+            elif (self.folder / path).exists():
+                kept.append(path)
+            else:
+                self.made.append(path)
+                can_make = self.module.get_bin_path("openssl") is not None
+                generated[path] = self_signed(certificate["names"]) if can_make else b""
+        # A certificate that somebody else renews isn't part of the digest: renewing it is no change of ours.
+        wanted = digest({**contents, **secrets})
+        contents[MAIN] = contents[MAIN].replace(DIGEST_PLACE.encode(), f"{DIGEST_PREFIX}{wanted}".encode())
+        files = [ManagedFile(path, content) for path, content in contents.items()]
+        files += [ManagedFile(path, content, 0o600) for path, content in {**secrets, **generated}.items()]
+        return FileTransaction(self.folder, files, kept), wanted, contents[MAIN].decode()
+
+    def diff(self, changes: list[Change], loaded: str | None) -> list[dict[str, str]]:
+        """Return Ansible's diff: a part for each file, and one for the running process if only that lags behind."""
+        parts = []
+        for change in changes:
+            secret = change.path.startswith("certificates/")
+            before, after = (
+                (described(content) if secret else (content or b"").decode("utf-8", "replace")) for content in (change.before, change.after)
+            )
+            if change.path in self.made:
+                after = "self-signed certificate, until another one is there\n"
+            name = str(self.folder / change.path)
+            mode = (f" mode {value:04o}" if value is not None else "" for value in (change.mode_before, change.mode_after))
+            headers = [f"{name}{text if change.mode_before != change.mode_after else ''}" for text in mode]
+            parts.append({"before_header": headers[0], "after_header": headers[1], "before": before, "after": after})
+        if not changes and loaded != self.digest:
+            parts.append(
+                {
+                    "before_header": "running HAProxy",
+                    "after_header": "running HAProxy",
+                    "before": f"configuration {loaded or 'unknown'}\n",
+                    "after": f"configuration {self.digest}\n",
+                }
+            )
+        return parts
+
+    def validate(self, staging: Path) -> None:
+        """Ask HAProxy itself about the staged files, lists and certificates included."""
+        checked = run(str(self.installed), "-c", "-f", str(staging / MAIN))
+        if checked.returncode:
+            reasons = with_source_lines(messages(checked.stderr, "ALERT", [str(staging)]), self.text)
+            last = (checked.stderr.strip().splitlines() or ["it gave no reason"])[-1]
+            raise Refused(
+                f"HAProxy refuses the new configuration: {'; '.join(reasons) or last}. "
+                "Nothing was changed and the running HAProxy goes on; correct the variables of the role and run again."
+            )
+        for text in with_source_lines(messages(checked.stderr, "WARNING", [str(staging)]), self.text):
+            self.module.warn(f"HAProxy: {text}")
+
+    def active(self) -> bool:
+        return run("systemctl", "is-active", "--quiet", self.service).returncode == 0
+
+    def reload(self, wanted: str | None) -> str:
+        """Reload or start the service and wait until the running process holds ``wanted`` (None: any).
+
+        :returns: an empty text, or why that didn't happen.
+        """
+        since = f"@{int(time.time())}"
+        active = self.active()
+        done = run("systemctl", "reload" if active else "start", self.service)
+        deadline = time.monotonic() + self.module.params["timeout"]
+        tries = 0
+        while done.returncode == 0 and time.monotonic() < deadline:
+            if running_digest(self.socket) == wanted or (wanted is None and self.active()):
+                return ""
+            time.sleep(0.1)
+            tries += 1
+            if tries % 10 == 0 and self._complaints(since):
+                break
+        # A failed start or a silent new process: the journal has the reason.
+        fallback = done.stderr.strip().splitlines()
+        return "; ".join(self._complaints(since)) or (fallback[0] if fallback else "the new process didn't take over in time, and gave no reason")
+
+    def _complaints(self, since: str) -> list[str]:
+        journal = run("journalctl", "--unit", self.service, "--since", since, "--output", "cat", "--no-pager")
+        return messages(journal.stdout, "ALERT")
+
+    def apply(self, loaded: str | None) -> bool:
+        """Make it so; return whether HAProxy was reloaded."""
+        self.folder.mkdir(mode=0o755, exist_ok=True)
+        staging = self.transaction.stage()
+        try:
+            self.validate(staging)
+        except Refused:
+            self.transaction.discard()
+            raise
+        was_active = self.active()
+        self.transaction.swap()
+        if loaded == self.digest and not self.made:
+            # The running process holds all this already: only the files had been touched.
+            self.transaction.commit()
+            return False
+        reason = self.reload(self.digest)
+        if reason:
+            self.transaction.restore()
+            state = "HAProxy was not running before and is not running now"
+            if was_active:
+                again = self.reload(loaded)
+                state = f"HAProxy could not be reloaded with the old files either ({again})" if again else "HAProxy serves with the old files"
+            elif self.active():
+                run("systemctl", "stop", self.service)
+            raise Refused(f"HAProxy can't run with the new configuration: {reason}. The old files are in place again and {state}; remove the cause and run again.")
+        self.transaction.commit()
+        return True
+
+
+def lock() -> Any:
+    """Take the lock that keeps two runs on one host apart; it goes with the process."""
+    stream = open(LOCK, "w", encoding="utf-8")
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise Refused("Another run is changing HAProxy's configuration on this host; wait for it to end and run again.") from error
+    return stream
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "files": {
+                "type": "list",
+                "elements": "dict",
+                "required": True,
+                "options": {
+                    "path": {"type": "str", "required": True},
+                    "content": {"type": "str", "required": True},
+                },
+            },
+            "certificates": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "name": {"type": "str", "required": True},
+                    "names": {"type": "list", "elements": "str", "required": True},
+                    "pem": {"type": "str", "default": "", "no_log": True},
+                },
+            },
+            "folder": {"type": "path", "default": "/etc/haproxy"},
+            "service": {"type": "str", "default": "haproxy"},
+            "socket": {"type": "path", "default": "/run/haproxy/admin.sock"},
+            "timeout": {"type": "int", "default": 20},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        held = lock()
+        configuration = Configuration(module)
+        changes = configuration.transaction.changes()
+        loaded = running_digest(configuration.socket)
+        result: dict[str, Any] = {
+            "changed": bool(changes) or loaded != configuration.digest,
+            "reloaded": False,
+            "digest": configuration.digest,
+            "changed_files": [change.path for change in changes],
+        }
+        if result["changed"]:
+            result["diff"] = configuration.diff(changes, loaded)
+        if module.check_mode:
+            if result["changed"] and configuration.installed:
+                with tempfile.TemporaryDirectory(prefix="postern-") as folder:
+                    configuration.validate(configuration.transaction.stage(Path(folder, "check")))
+        elif result["changed"]:
+            if not configuration.installed:
+                raise Refused("haproxy is not installed on this host; install the package first.")
+            result["reloaded"] = configuration.apply(loaded)
+        elif not configuration.transaction.settled():
+            configuration.transaction.commit()
+        held.close()
+    except (Refused, TransactionError) as error:
+        module.fail_json(msg=str(error))
+    except OSError as error:
+        module.fail_json(msg=f"{error.filename or 'The host'}: {error.strerror}; see to it on the host and run again.")
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

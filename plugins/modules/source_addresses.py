@@ -1,0 +1,138 @@
+#!/usr/bin/python
+# Copyright (c) 2026 postern.mail_gateway contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: source_addresses
+short_description: Additional addresses that a service sends from
+version_added: 0.1.0
+author:
+  - postern.mail_gateway contributors (@postern)
+description:
+  - Sees to it that a host has the addresses that a service uses as source of its connections.
+  - An address that the host has already (from its own network configuration) is left to that. Any other one is put on the interface
+    whose network holds it, at once and at each start, by a systemd unit of its own. The host's network configuration isn't touched.
+  - An address that an earlier run put there and that is wanted no more is removed only with O(prune), so that the service can be
+    reloaded in between and nothing in flight is cut.
+options:
+  addresses:
+    description: The IPv4 and IPv6 addresses, without prefix length. Empty entries are passed over.
+    type: list
+    elements: str
+    required: true
+  service:
+    description: Name of the systemd service that needs them; the unit is called C(SERVICE-addresses.service) and starts before it.
+    type: str
+    required: true
+  prune:
+    description: Remove the addresses that an earlier run put there and that are wanted no more.
+    type: bool
+    default: false
+attributes:
+  check_mode:
+    description: Says exactly what would change.
+    support: full
+  diff_mode:
+    description: Shows the addresses before and after.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: HAProxy's source addresses are on the host
+  postern.mail_gateway.source_addresses:
+    addresses: [10.0.0.11, 10.0.0.111]
+    service: haproxy
+"""
+
+RETURN = r"""
+managed:
+  description: The addresses that the unit puts on the host, with their interfaces.
+  returned: always
+  type: dict
+  sample: {"10.0.0.111": "eth0"}
+withdrawn:
+  description: Addresses of an earlier run that are wanted no more and still there.
+  returned: always
+  type: list
+  elements: str
+  sample: ["10.0.0.112"]
+"""
+
+import json
+import os
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.postern.mail_gateway.plugins.module_utils.source_addresses import (
+    AddressError,
+    plan,
+    prefixed,
+    unit,
+    unit_addresses,
+)
+
+
+def must(module: AnsibleModule, *arguments: str) -> str:
+    """Run a command that has to work; fail with its own words otherwise."""
+    status, output, error = module.run_command(list(arguments))
+    if status:
+        module.fail_json(msg=f"'{' '.join(arguments)}' failed: {(error or output).strip()}.")
+    return str(output)
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "addresses": {"type": "list", "elements": "str", "required": True},
+            "service": {"type": "str", "required": True},
+            "prune": {"type": "bool", "default": False},
+        },
+        supports_check_mode=True,
+    )
+    service: str = module.params["service"]
+    name = f"{service}-addresses.service"
+    path = Path("/etc/systemd/system", name)
+    before = path.read_text(encoding="utf-8") if path.exists() else ""
+    managed = unit_addresses(before)
+    links = json.loads(must(module, "ip", "-json", "address"))
+    try:
+        wanted = plan([address for address in module.params["addresses"] if address], links, managed)
+    except AddressError as error:
+        module.fail_json(msg=str(error))
+
+    stays = {} if module.params["prune"] else wanted.remove
+    remove = wanted.remove if module.params["prune"] else {}
+    held = {**stays, **wanted.managed}
+    after = unit(f"Additional source addresses of {service}", f"{service}.service", held) if held else ""
+    changed = before != after or bool(wanted.add) or bool(remove)
+    diff = {
+        "before_header": str(path),
+        "after_header": str(path),
+        "before": "".join(f"{prefixed(address)} on {interface}\n" for address, interface in sorted(managed.items()) if address not in wanted.add),
+        "after": "".join(f"{prefixed(address)} on {interface}\n" for address, interface in sorted(held.items())),
+    }
+    if changed and not module.check_mode:
+        # The unit first: a run that is cut short here is healed by the host's next start as well as by the next run.
+        if before != after:
+            if after:
+                fresh = path.with_suffix(".new")
+                fresh.write_text(after, encoding="utf-8")
+                os.replace(fresh, path)
+                must(module, "systemctl", "daemon-reload")
+                must(module, "systemctl", "enable", "--quiet", name)
+            else:
+                must(module, "systemctl", "disable", "--quiet", "--now", name)
+                path.unlink()
+                must(module, "systemctl", "daemon-reload")
+        if wanted.add:
+            must(module, "systemctl", "restart", name)
+        for address, interface in remove.items():
+            must(module, "ip", "address", "delete", prefixed(address), "dev", interface)
+    module.exit_json(changed=changed, managed=held, withdrawn=sorted(stays), diff=diff)
+
+
+if __name__ == "__main__":
+    main()
