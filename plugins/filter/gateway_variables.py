@@ -1,0 +1,165 @@
+# Copyright (c) 2026 postern.mail_gateway contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The filter gateway_variables: the declaration in, the variables of the role haproxy out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration import validate
+from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_ansible import (
+    exchange_group,
+    plain,
+    read_inventory,
+    reason,
+)
+from ansible_collections.postern.mail_gateway.plugins.module_utils.derivation import derive_gateway
+
+DOCUMENTATION = r"""
+name: gateway_variables
+version_added: 1.0.0
+short_description: The variables of a gateway's roles, derived from the declaration
+author:
+  - postern.mail_gateway contributors (@postern)
+description:
+  - Turns the declaration C(mail_gateway) and the few host variables that belong to it into the variables of the
+    role P(postern.mail_gateway.haproxy#role) for one gateway.
+  - The order of entries in the declaration and of hosts in the inventory makes no difference to the result.
+  - Of the other hosts only the servers in the declaration's group are looked at. What concerns several gateways, such
+    as one address used twice, is the business of M(postern.mail_gateway.preflight).
+positional: inventory_hostname, groups, hostvars
+options:
+  _input:
+    description: The declaration, as described in C(docs/declaration.md).
+    type: dict
+    required: true
+  inventory_hostname:
+    description: The gateway's name in the inventory.
+    type: str
+    required: true
+  groups:
+    description: The magic variable C(groups).
+    type: dict
+    required: true
+  hostvars:
+    description:
+      - The magic variable C(hostvars). Read are C(mail_gateway_egress_address) and C(mail_gateway_relay_address) of the
+        gateway, and C(mail_gateway_server_address), C(mail_gateway_server_weight) and C(ansible_host) of the servers.
+    type: dict
+    required: true
+seealso:
+  - module: postern.mail_gateway.preflight
+notes:
+  - When the declaration isn't sound, the filter fails with one sentence for each problem.
+"""
+
+EXAMPLES = r"""
+- name: HAProxy serves what the declaration says
+  hosts: gateways
+  tasks:
+    - name: The gateway's variables are known
+      ansible.builtin.set_fact:
+        gateway: "{{ mail_gateway | postern.mail_gateway.gateway_variables(inventory_hostname, groups, hostvars) }}"
+
+    - name: The first server is shown
+      ansible.builtin.debug:
+        msg: "{{ gateway.haproxy_servers[0].address }}"
+"""
+
+RETURN = r"""
+_value:
+  description: The variables of the role haproxy, by name.
+  type: dict
+  contains:
+    haproxy_listen_addresses:
+      description: Addresses to listen on; C(0.0.0.0) is every IPv4 address, C(::) every IPv6 address and none of IPv4.
+      type: list
+      elements: str
+    haproxy_hostname:
+      description: The name used in EHLO, and as Host and SNI towards the servers.
+      type: str
+    haproxy_servers:
+      description: The Exchange servers, each with C(name), C(address) and C(weight).
+      type: list
+      elements: dict
+    haproxy_egress_address:
+      description: The address from which connections to the servers come; empty for the kernel's choice.
+      type: str
+    haproxy_relay_address:
+      description: The address from which connections of relay clients come; empty where there are none.
+      type: str
+    haproxy_relay_networks:
+      description: The relay clients, in CIDR notation.
+      type: list
+      elements: str
+    haproxy_admin_networks:
+      description: Networks that reach closed paths and health pages, in CIDR notation.
+      type: list
+      elements: str
+    haproxy_monitoring_networks:
+      description: Networks that reach statistics and metrics, in CIDR notation.
+      type: list
+      elements: str
+    haproxy_metrics_port:
+      description: The port of statistics and metrics.
+      type: int
+    haproxy_exchange_hostnames:
+      description: The names under which Exchange's web services are published; empty where none are.
+      type: list
+      elements: str
+    haproxy_exchange_certificate:
+      description: The name of their entry in C(haproxy_certificates); empty where none are published.
+      type: str
+    haproxy_exchange_ca_file:
+      description: Path on the controller of the authority's certificate; empty for the host's own trust store.
+      type: str
+    haproxy_virtual_directories:
+      description: The published virtual directories, each with C(name), C(path), C(health_path) and C(closed).
+      type: list
+      elements: dict
+    haproxy_long_poll_timeout:
+      description: Seconds that a request may stay unanswered.
+      type: int
+    haproxy_limits:
+      description: The limits of one client, C(connections), C(connection_rate), C(request_rate), C(failed_logons).
+      type: dict
+    haproxy_tcp_services:
+      description: The published TCP services, each with C(name), C(port), C(check) and C(relay).
+      type: list
+      elements: dict
+    haproxy_websites:
+      description: Other web sites, each with C(name), C(hostnames), C(certificate), C(http2) and C(servers).
+      type: list
+      elements: dict
+    haproxy_certificates:
+      description: The certificates, each with C(name), C(names) and C(file).
+      type: list
+      elements: dict
+"""
+
+
+def gateway_variables(
+    declaration: Any, inventory_hostname: str, groups: Mapping[str, Any], hostvars: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The variables for one gateway; AnsibleFilterError with a sentence for each problem."""
+    try:
+        host = str(inventory_hostname)
+        declaration = plain(declaration)
+        inventory = read_inventory(groups, hostvars, [host], exchange_group(declaration))
+    except Exception as error:  # noqa: BLE001 (a template in the declaration or in a host variable)
+        raise AnsibleFilterError(f"The declaration can't be evaluated: {reason(error)}.") from None
+    problems = validate(declaration, inventory, [host])
+    if problems:
+        raise AnsibleFilterError("\n".join(str(problem) for problem in problems))
+    return derive_gateway(declaration, host, inventory)
+
+
+class FilterModule:
+    """Ansible's entry to the filter."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        return {"gateway_variables": gateway_variables}

@@ -1,0 +1,64 @@
+# Copyright (c) 2026 postern.mail_gateway contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The way from Ansible's variables to plain values: what the filter and the action plugin share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ansible_collections.postern.mail_gateway.plugins.module_utils import declaration_schema as schema
+from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration import Inventory, Unevaluated
+
+_DEEPEST = 12  # levels; the schema has six, and a YAML alias may point at its own parent
+
+
+def plain(value: Any, depth: int = 0) -> Any:
+    """The value as Python's own types, without Ansible's tags and lazy containers.
+
+    What is none of YAML's types stays as it is: validation says what it should have been.
+    """
+    if depth > _DEEPEST:
+        return None
+    if isinstance(value, Mapping):
+        return {plain(key, depth + 1): plain(value[key], depth + 1) for key in value}
+    if isinstance(value, (list, tuple)):
+        return [plain(entry, depth + 1) for entry in value]
+    for builtin in (bool, int, float, str):
+        if isinstance(value, builtin):
+            return builtin(value)
+    try:
+        str(value)
+    except Exception as error:  # noqa: BLE001 (Jinja's "undefined" object, a vaulted text that can't be decrypted …)
+        return Unevaluated("", reason(error))
+    return value
+
+
+def reason(error: Exception) -> str:
+    """What Ansible says about a template that it couldn't evaluate, on one line."""
+    return " ".join(str(error).split()).rstrip(".")
+
+
+def read_inventory(
+    groups: Mapping[str, Iterable[str]], hostvars: Mapping[str, Mapping[str, Any]], gateways: Iterable[str], group: Any
+) -> Inventory:
+    """The inventory as the declaration needs it: these gateways, and the servers of the group.
+
+    Only the variables in ``declaration_schema.HOST_VARIABLES`` are read, and only of these hosts, because reading a
+    host's variable makes Ansible evaluate it.
+    """
+    members = {str(name): tuple(map(str, hosts)) for name, hosts in groups.items()}
+    wanted = {*map(str, gateways), *(members.get(group, ()) if isinstance(group, str) else ())}
+    hosts: dict[str, dict[str, Any]] = {}
+    for host in sorted(wanted):
+        variables = hostvars.get(host, {})
+        hosts[host] = {name: plain(variables[name]) for name in schema.HOST_VARIABLES if name in variables}
+    return Inventory(members, hosts)
+
+
+def exchange_group(declaration: Any) -> Any:
+    """The group of servers that the declaration names, right or not."""
+    exchange = declaration.get("exchange") if isinstance(declaration, Mapping) else None
+    group = exchange.get("group") if isinstance(exchange, Mapping) else None
+    return "exchange" if group is None else group

@@ -1,0 +1,422 @@
+# Copyright (c) 2026 postern.mail_gateway contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The schema of the declaration, in one place.
+
+Validation, defaults and the reference page (docs/declaration.md) are all made from the tables in this file.
+It holds data only and imports nothing of the collection, so that the page's generator can load it by path.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+GATEWAYS = "gateways"
+"""The inventory group whose hosts are the gateways."""
+
+# What a value may be. The first five are YAML's own; the others are texts with a meaning.
+DICTIONARY = "dictionary"
+LIST = "list"
+BOOLEAN = "boolean"
+INTEGER = "integer"
+STRING = "string"
+FQDN = "name"  # fully qualified, ASCII, no wildcard
+CERTIFICATE_NAME = "certificate name"  # FQDN, or a wildcard for one label: *.example.com
+ADDRESS = "address"  # one unicast IPv4 or IPv6 address
+NETWORK = "network"  # CIDR, or an address alone for one host
+HOST = "host"  # address or host name (resolved by the gateway)
+FILE = "file"  # absolute path of a file on the controller
+IDENTIFIER = "identifier"  # a-z, 0-9 and hyphens: becomes part of names in HAProxy's configuration
+
+
+@dataclass(frozen=True)
+class Option:
+    """One key of the declaration, or one host variable.
+
+    ``default`` is what stands in when the key is missing. ``default_text`` says in words what the default is where
+    it depends on other keys; the value is then computed (declaration.complete). ``minimum`` and ``maximum`` limit
+    an integer. ``at_least`` is the smallest number of entries of a list that is there. ``elements`` describes the
+    entries of a list, ``options`` the keys of a dictionary.
+    """
+
+    name: str
+    type: str
+    description: str
+    required: bool = False
+    default: Any = None
+    default_text: str = ""
+    choices: tuple[str, ...] = ()
+    minimum: int | None = None
+    maximum: int | None = None
+    at_least: int = 0
+    elements: Option | None = None
+    options: tuple[Option, ...] = ()
+    optional_text: bool = False  # the empty string is a value: "none"
+    example: Any = None
+    since: str = "1.0.0"
+
+
+@dataclass(frozen=True)
+class VirtualDirectory:
+    """A virtual directory of Exchange: its name in the declaration, its path, and its health page.
+
+    Source: Exchange's Managed Availability answers 200 at <path>/healthcheck.htm while the protocol is healthy.
+    """
+
+    name: str
+    path: str
+
+    @property
+    def health_path(self) -> str:
+        """The path of the health page."""
+        return f"{self.path}/healthcheck.htm"
+
+
+VIRTUAL_DIRECTORIES = (
+    VirtualDirectory("owa", "/owa"),
+    VirtualDirectory("ecp", "/ecp"),
+    VirtualDirectory("ews", "/ews"),
+    VirtualDirectory("mapi", "/mapi"),
+    VirtualDirectory("rpc", "/rpc"),
+    VirtualDirectory("oab", "/OAB"),
+    VirtualDirectory("activesync", "/Microsoft-Server-ActiveSync"),
+    VirtualDirectory("autodiscover", "/Autodiscover"),
+    VirtualDirectory("powershell", "/PowerShell"),
+    VirtualDirectory("rest", "/api"),
+)
+_DIRECTORY_NAMES = tuple(directory.name for directory in VIRTUAL_DIRECTORIES)
+
+RESERVED_WEBSITE_NAMES = ("mail",)
+"""Names of certificates that the derivation gives itself."""
+
+
+@dataclass(frozen=True)
+class TcpService:
+    """A TCP service that is passed on to Exchange: HAProxy's name for it, its port, the kind of health check."""
+
+    name: str
+    port: int
+    check: str
+
+
+SMTP = TcpService("smtp", 25, "smtp")
+SUBMISSION = TcpService("submission", 587, "smtp")
+IMAP = (TcpService("imap", 143, "imap"), TcpService("imaps", 993, "imaps"))
+POP = (TcpService("pop3", 110, "pop3"), TcpService("pop3s", 995, "pop3s"))
+HTTP_PORTS = (80, 443)
+SSH_PORT = 22
+
+_ENABLED = "Whether the gateway publishes it."
+
+
+def _limit(name: str, default: int, description: str) -> Option:
+    return Option(name, INTEGER, description, default=default, minimum=1, maximum=1_000_000, example=default)
+
+
+DECLARATION = Option(
+    "mail_gateway",
+    DICTIONARY,
+    "What the gateways of one site publish, for whom, and which servers are behind them.",
+    required=True,
+    options=(
+        Option(
+            "hostname",
+            FQDN,
+            "The name by which clients reach the gateway. It is in the certificate, and it is what the gateway calls "
+            "itself in EHLO and in its health checks.",
+            required=True,
+            example="mail.example.com",
+        ),
+        Option(
+            "domains",
+            LIST,
+            "The mail domains. Each one has the name `autodiscover.<domain>` published besides the hostname.",
+            required=True,
+            at_least=1,
+            elements=Option("domain", FQDN, "A mail domain."),
+            example=["example.com", "example.org"],
+        ),
+        Option(
+            "admin_networks",
+            LIST,
+            "Networks of the administrators. They reach what is closed to everybody else "
+            "(`https.internal_only`) and the servers' health pages.",
+            required=True,
+            at_least=1,
+            elements=Option("network", NETWORK, "A network."),
+            example=["198.51.100.0/24", "2001:db8:a::/64"],
+        ),
+        Option(
+            "monitoring_networks",
+            LIST,
+            "Networks that reach the statistics page and the Prometheus metrics. Empty: only the gateway itself does.",
+            default=(),
+            elements=Option("network", NETWORK, "A network."),
+            example=["10.20.0.10", "10.20.0.11"],
+        ),
+        Option(
+            "service_addresses",
+            LIST,
+            "The addresses of the gateway that clients reach. Empty: every address that the host has.",
+            default=(),
+            elements=Option("address", ADDRESS, "An address."),
+            example=["203.0.113.10", "2001:db8:25::10"],
+        ),
+        Option(
+            "ipv6",
+            BOOLEAN,
+            "Whether the gateway listens on IPv6.",
+            default_text="true where `service_addresses` is empty or holds an IPv6 address",
+            example=True,
+        ),
+        Option(
+            "exchange",
+            DICTIONARY,
+            "The Exchange servers behind the gateway.",
+            options=(
+                Option(
+                    "group",
+                    STRING,
+                    "The inventory group of the servers.",
+                    default="exchange",
+                    example="exchange",
+                ),
+                Option(
+                    "ca_file",
+                    FILE,
+                    "PEM file on the controller with the certificate of the authority that signed the servers' "
+                    "certificate. Empty: the gateway's own trust store.",
+                    default="",
+                    optional_text=True,
+                    example="{{ inventory_dir }}/files/company-ca.pem",
+                ),
+            ),
+        ),
+        Option(
+            "https",
+            DICTIONARY,
+            "Exchange's web services: Outlook, Outlook on the web, ActiveSync and the rest.",
+            options=(
+                Option("enabled", BOOLEAN, _ENABLED, default=True, example=True),
+                Option(
+                    "virtual_directories",
+                    LIST,
+                    "The virtual directories that are published. A path that isn't on the list is refused.",
+                    default=_DIRECTORY_NAMES,
+                    at_least=1,
+                    elements=Option("directory", STRING, "A virtual directory.", choices=_DIRECTORY_NAMES),
+                    example=["owa", "ews", "mapi", "oab", "activesync", "autodiscover"],
+                ),
+                Option(
+                    "internal_only",
+                    LIST,
+                    "The published virtual directories that only the administrators' networks reach.",
+                    default=("ecp", "powershell"),
+                    elements=Option("directory", STRING, "A virtual directory.", choices=_DIRECTORY_NAMES),
+                    example=["ecp", "powershell"],
+                ),
+                Option(
+                    "long_poll_timeout",
+                    INTEGER,
+                    "Seconds that a request may stay without an answer. ActiveSync's heartbeat lasts up to 3540.",
+                    default=3900,
+                    minimum=60,
+                    maximum=86400,
+                    example=3900,
+                ),
+                Option(
+                    "limits",
+                    DICTIONARY,
+                    "What one client (one IPv4 address, one IPv6 /64) may do before it is slowed down. Many users "
+                    "behind one address count as one client.",
+                    options=(
+                        _limit("connections", 500, "Connections at once."),
+                        _limit("connection_rate", 300, "New connections in 10 seconds."),
+                        _limit("request_rate", 2000, "Requests in 10 seconds."),
+                        _limit("failed_logons", 10, "Failed logons in 10 minutes."),
+                    ),
+                ),
+            ),
+        ),
+        Option(
+            "smtp",
+            DICTIONARY,
+            "Mail from other servers, from clients, and from the hosts that may relay.",
+            options=(
+                Option("enabled", BOOLEAN, _ENABLED, default=True, example=True),
+                Option(
+                    "mode",
+                    STRING,
+                    "How connections reach Exchange. `proxy`: through HAProxy; Exchange sees the gateway's address.",
+                    default="proxy",
+                    choices=("proxy",),
+                    example="proxy",
+                ),
+                Option("submission", BOOLEAN, "Whether port 587 is published too.", default=True, example=True),
+                Option(
+                    "relay_clients",
+                    LIST,
+                    "Hosts and networks that may relay through Exchange without a logon. Their connections reach "
+                    "Exchange from `mail_gateway_relay_address`, those of everybody else from "
+                    "`mail_gateway_egress_address`; Exchange's relay connector admits the former alone. Public "
+                    "addresses are named one by one.",
+                    default=(),
+                    elements=Option("network", NETWORK, "A network."),
+                    example=["10.30.0.25", "10.30.1.0/28"],
+                ),
+            ),
+        ),
+        Option(
+            "imap",
+            DICTIONARY,
+            "IMAP on ports 143 and 993.",
+            options=(Option("enabled", BOOLEAN, _ENABLED, default=True, example=True),),
+        ),
+        Option(
+            "pop",
+            DICTIONARY,
+            "POP3 on ports 110 and 995.",
+            options=(Option("enabled", BOOLEAN, _ENABLED, default=True, example=False),),
+        ),
+        Option(
+            "certificate",
+            DICTIONARY,
+            "The certificate that clients of Exchange see.",
+            options=(
+                Option(
+                    "names",
+                    LIST,
+                    "The names in the certificate. A wildcard (`*.example.com`) covers one label. The gateway answers "
+                    "for the hostname, for each `autodiscover.<domain>` that the names cover, and for the other names.",
+                    default_text="the hostname and `autodiscover.<domain>` for each domain",
+                    at_least=1,
+                    elements=Option("name", CERTIFICATE_NAME, "A name."),
+                    example=["mail.example.com", "autodiscover.example.com"],
+                ),
+                Option(
+                    "file",
+                    FILE,
+                    "PEM file on the controller with the private key, the certificate and its chain; the servers must "
+                    "hold the same certificate. Empty: a self-signed one is made on the gateway.",
+                    default="",
+                    optional_text=True,
+                    example="{{ inventory_dir }}/files/mail.pem",
+                ),
+            ),
+        ),
+        Option(
+            "websites",
+            LIST,
+            "Other web sites behind the same gate: TLS ends at the gateway, plain HTTP goes on to the servers.",
+            default=(),
+            elements=Option(
+                "website",
+                DICTIONARY,
+                "A web site.",
+                options=(
+                    Option(
+                        "name",
+                        IDENTIFIER,
+                        "A short name for the site in HAProxy's configuration and log.",
+                        required=True,
+                        example="www",
+                    ),
+                    Option(
+                        "hostnames",
+                        LIST,
+                        "The names by which clients reach the site.",
+                        required=True,
+                        at_least=1,
+                        elements=Option("name", FQDN, "A name."),
+                        example=["www.example.com", "example.com"],
+                    ),
+                    Option(
+                        "servers",
+                        LIST,
+                        "The servers that hold the site.",
+                        required=True,
+                        at_least=1,
+                        elements=Option(
+                            "server",
+                            DICTIONARY,
+                            "A server.",
+                            options=(
+                                Option(
+                                    "address", HOST, "Its address or host name.", required=True, example="10.40.0.10"
+                                ),
+                                Option(
+                                    "port",
+                                    INTEGER,
+                                    "Its port for plain HTTP.",
+                                    required=True,
+                                    minimum=1,
+                                    maximum=65535,
+                                    example=8080,
+                                ),
+                            ),
+                        ),
+                    ),
+                    Option("http2", BOOLEAN, "Whether HTTP/2 is offered to clients.", default=True, example=True),
+                    Option(
+                        "certificate_file",
+                        FILE,
+                        "PEM file on the controller with the private key, the certificate and its chain. "
+                        "Empty: a self-signed one is made on the gateway.",
+                        default="",
+                        optional_text=True,
+                        example="{{ inventory_dir }}/files/www.pem",
+                    ),
+                ),
+            ),
+        ),
+        Option(
+            "metrics_port",
+            INTEGER,
+            "The port of the statistics page and the metrics.",
+            default=8404,
+            minimum=1,
+            maximum=65535,
+            example=8404,
+        ),
+    ),
+)
+
+EGRESS_ADDRESS = Option(
+    "mail_gateway_egress_address",
+    ADDRESS,
+    "The gateway's address from which connections to Exchange come. Needed where `smtp.relay_clients` isn't empty; "
+    "otherwise the kernel chooses when there is none.",
+    optional_text=True,
+    default="",
+    example="10.10.0.11",
+)
+RELAY_ADDRESS = Option(
+    "mail_gateway_relay_address",
+    ADDRESS,
+    "A second address of the gateway, from which connections of `smtp.relay_clients` reach Exchange. Needed where "
+    "that list isn't empty, of no use otherwise.",
+    optional_text=True,
+    default="",
+    example="10.10.0.111",
+)
+SERVER_ADDRESS = Option(
+    "mail_gateway_server_address",
+    HOST,
+    "The address or host name by which the gateways reach the Exchange server.",
+    default_text="`ansible_host`, else the name in the inventory",
+    example="10.10.0.21",
+)
+SERVER_WEIGHT = Option(
+    "mail_gateway_server_weight",
+    INTEGER,
+    "The Exchange server's share of new connections in proportion to the others; 0 sends it none.",
+    default=100,
+    minimum=0,
+    maximum=256,
+    example=100,
+)
+GATEWAY_VARIABLES = (EGRESS_ADDRESS, RELAY_ADDRESS)
+SERVER_VARIABLES = (SERVER_ADDRESS, SERVER_WEIGHT)
+HOST_VARIABLES = (*(option.name for option in (*GATEWAY_VARIABLES, *SERVER_VARIABLES)), "ansible_host")
+"""The host variables that are ever read, and no others: reading one may mean evaluating its template."""

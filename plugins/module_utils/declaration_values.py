@@ -1,0 +1,428 @@
+# Copyright (c) 2026 postern.mail_gateway contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Single values of the declaration: is it an address, a network, a name, a file of the right kind?
+
+Each ``read_…`` function takes what stands in the YAML file and returns the value in its exact form (an
+``ipaddress`` object, a name in lower case …), or raises ``Unfit``, whose text continues the sentence
+"<path> is <value>, " and says what is expected or what to do.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import re
+import ssl
+from pathlib import Path
+from typing import Any
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?\Z")
+_IDENTIFIER = re.compile(r"[a-z]([a-z0-9-]*[a-z0-9])?\Z")
+_SHOWN = 80  # characters of a value that a sentence quotes
+
+# What isn't the public Internet: RFC 1918, RFC 6598, RFC 4193, and the ranges for documentation and benchmarks
+# (RFC 5737, RFC 3849, RFC 9637, RFC 2544), which stand for real ones in examples and laboratories.
+_NOT_PUBLIC = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        "10.0.0.0/8",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "100.64.0.0/10",
+        "192.0.2.0/24",
+        "198.51.100.0/24",
+        "203.0.113.0/24",
+        "198.18.0.0/15",
+        "fc00::/7",
+        "2001:db8::/32",
+        "3fff::/20",
+    )
+)
+
+
+class Unfit(ValueError):
+    """A value that isn't what it should be; the text ends the sentence about it."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+
+def show(value: Any) -> str:
+    """The value as a person would recognise it from the YAML file, on one line, and not too long."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, default=lambda other: f"<{type(other).__name__}>")
+    except (TypeError, ValueError, RecursionError):  # keys that aren't texts, a list that holds itself
+        text = f"a {kind(value)}"
+    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
+
+
+def kind(value: Any) -> str:
+    """What a value is, in YAML's terms."""
+    if value is None:
+        return "null"
+    for types, name in (
+        (bool, "boolean"),
+        ((int, float), "number"),
+        (str, "text"),
+        ((list, tuple), "list"),
+        (dict, "dictionary"),
+    ):
+        if isinstance(value, types):
+            return name
+    return type(value).__name__
+
+
+def is_public(network: Network) -> bool:
+    """Whether the network holds any address of the public Internet."""
+    return not any(within(network, known) for known in _NOT_PUBLIC)
+
+
+def within(network: Network, other: Network) -> bool:
+    """Whether the network is the other one or a part of it. False between families."""
+    return network.version == other.version and network.subnet_of(other)  # type: ignore[arg-type]
+
+
+def holds(network: Network, other: Address | Network) -> bool:
+    """Whether ``other`` shares an address with the network. False between families."""
+    return network.overlaps(as_network(other)) if network.version == other.version else False
+
+
+def as_network(address: Address | Network) -> Network:
+    """The address as the network of one host; a network as it is."""
+    if isinstance(address, (ipaddress.IPv4Network, ipaddress.IPv6Network)):
+        return address
+    return ipaddress.ip_network(address)
+
+
+def short(network: Network) -> str:
+    """The network as a person writes it: an address alone for one host."""
+    return str(network.network_address) if network.prefixlen == network.max_prefixlen else str(network)
+
+
+def read_text(value: Any, expected: str) -> str:
+    """A text with something in it and no space around it. ``expected`` names what is expected, with its article."""
+    if isinstance(value, bool):
+        raise Unfit(
+            f"but must be {expected}; YAML reads yes, no, on and off as true or false, so put such a text in quotes"
+        )
+    if isinstance(value, (int, float)):
+        raise Unfit(f"but must be {expected}; YAML reads it as a number, so put it in quotes")
+    if not isinstance(value, str):
+        raise Unfit(f"but must be {expected}, not a {kind(value)}")
+    if "{{" in value or "{%" in value:
+        raise Unfit("a template that could not be evaluated; define what it refers to")
+    if not value.strip():
+        raise Unfit(f"but must be {expected}")
+    if value != value.strip():
+        raise Unfit(f"with white space around it; write {show(value.strip())}")
+    return value
+
+
+def read_boolean(value: Any) -> bool:
+    """True or false, and none of the texts that look like it."""
+    if isinstance(value, bool):
+        return value
+    word = str(value).strip().lower()
+    if word in ("yes", "true", "on", "1", "y"):
+        raise Unfit("but must be true or false; write true, without quotes")
+    if word in ("no", "false", "off", "0", "n"):
+        raise Unfit("but must be true or false; write false, without quotes")
+    raise Unfit("but must be true or false")
+
+
+def read_integer(value: Any, minimum: int | None, maximum: int | None) -> int:
+    """A whole number within the limits, both included."""
+    if isinstance(value, str) and re.fullmatch(r"\s*[0-9]{1,9}\s*", value, re.ASCII):
+        raise Unfit(f"but must be a whole number; write {int(value)}, without quotes")
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e9:
+        raise Unfit(f"but must be a whole number; write {int(value)}")
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise Unfit("but must be a whole number")
+    if (minimum is not None and value < minimum) or (maximum is not None and value > maximum):
+        raise Unfit(f"but must be from {minimum} to {maximum}")
+    return value
+
+
+def read_address(value: Any) -> Address:
+    """One address that a host can have: no network, no loopback, multicast, link-local or unspecified one."""
+    expected = "an address such as 192.0.2.10 or 2001:db8::10"
+    text = read_text(value, expected)
+    address = _parse_address(text)
+    if address is None:
+        if "/" in text and _parse_address(text.partition("/")[0]):
+            raise Unfit(f"but must be one address; write {text.partition('/')[0]}")
+        raise Unfit(_why_no_address(text, expected))
+    _refuse_special(address)
+    return address
+
+
+def read_network(value: Any) -> Network:
+    """A network in CIDR notation without host bits, or one address. 0.0.0.0/0 passes: rules decide on that."""
+    expected = "a network such as 192.0.2.0/24, or an address"
+    text = read_text(value, expected)
+    first, slash, prefix = text.partition("/")
+    if not slash:
+        address = _parse_address(text)
+        if address is None:
+            raise Unfit(_why_no_address(text, expected))
+        network = as_network(address)
+    else:
+        if _parse_address(first) is None:
+            raise Unfit(_why_no_address(first, expected))
+        if not re.fullmatch(r"[0-9]{1,3}", prefix, re.ASCII):
+            raise Unfit(_why_no_prefix(first, prefix))
+        try:
+            network = ipaddress.ip_network(text, strict=False)
+        except ValueError:
+            most = 32 if "." in first else 128
+            raise Unfit(f"but the number after the slash must be from 0 to {most}") from None
+        if str(network.network_address) != str(ipaddress.ip_address(first)):
+            raise Unfit(
+                f"which has host bits set; write {network} for the network or {ipaddress.ip_address(first)} for the "
+                "one host"
+            )
+    if network.prefixlen:  # "everything" is for the rules, which know what the list is for
+        _refuse_special(network.network_address)
+    return network
+
+
+def read_name(value: Any, wildcard: bool = False) -> str:
+    """A fully qualified name in lower case, of letters, digits and hyphens (RFC 1123, RFC 5890 for the rest).
+
+    With ``wildcard`` the leftmost label may be ``*`` (RFC 6125).
+    """
+    expected = "a full name such as mail.example.com"
+    text = read_text(value, expected)
+    if _looks_like_something_else(text) or not text.isascii():
+        raise Unfit(_why_no_name(text, expected))
+    if text.endswith("."):
+        raise Unfit(f"with a dot at its end; write {show(text.rstrip('.'))}")
+    name = text.lower()
+    labels = name.split(".")
+    if "*" in name:
+        if not wildcard:
+            raise Unfit("but a wildcard isn't possible here; write each name")
+        if labels[0] != "*" or "*" in "".join(labels[1:]):
+            raise Unfit("but a wildcard must be the whole first label, as in *.example.com")
+        if len(labels) < 3:
+            raise Unfit("but a wildcard needs a domain of two labels or more, as in *.example.com")
+        labels = labels[1:]
+    _check_labels(name, labels)
+    if len(labels) < 2:
+        raise Unfit(f"but must be {expected}, with a domain")
+    if labels[-1].isdigit():
+        raise Unfit(f"but must be {expected}, and no top-level domain is a number")
+    return name
+
+
+def read_host(value: Any) -> Address | str:
+    """An address, or a host name, which may be short: the gateway's resolver decides."""
+    expected = "an address or a host name"
+    text = read_text(value, expected)
+    if _parse_address(text) is not None:
+        return read_address(text)
+    if re.fullmatch(r"\[?[0-9a-fA-F:.]+\]?:[0-9]+|[A-Za-z0-9.-]+:[0-9]+", text):
+        raise Unfit("but must be an address or a host name alone, without a port")
+    if "://" in text:
+        raise Unfit("but must be an address or a host name alone, not a URL")
+    if "/" in text or ":" in text or re.fullmatch(r"[0-9.]+", text):
+        raise Unfit(f"but must be {expected}")
+    if any(c.isspace() for c in text) or "," in text or ";" in text:
+        raise Unfit("but must be one address or host name; make each an entry of its own")
+    if text.endswith("."):
+        raise Unfit(f"with a dot at its end; write {show(text.rstrip('.'))}")
+    if not text.isascii():
+        raise Unfit(_punycode(text))
+    name = text.lower()
+    _check_labels(name, name.split("."))
+    if name == "localhost" or name.endswith(".localhost"):
+        raise Unfit("but must be an address or a host name that means the same on every gateway")
+    return name
+
+
+def read_identifier(value: Any) -> str:
+    """A name that may become part of names in HAProxy's configuration."""
+    text = read_text(value, "a short name of the letters a-z, digits and hyphens")
+    if not _IDENTIFIER.match(text) or len(text) > 32:
+        raise Unfit(
+            "but must be a name of at most 32 letters a-z, digits and hyphens, which begins with a letter and doesn't "
+            "end with a hyphen"
+        )
+    return text
+
+
+def read_path(value: Any) -> str:
+    """An absolute path on the controller. Whether there is a file, and of what kind, is asked separately."""
+    text = read_text(value, "the path of a file")
+    if not Path(text).is_absolute() or "\0" in text:
+        name = Path(text.replace("\0", "")).name or "mail.pem"
+        raise Unfit(f'but must be an absolute path on the controller, such as "{{{{ inventory_dir }}}}/files/{name}"')
+    return text
+
+
+def check_certificate_file(path: str) -> None:
+    """The file must be a PEM with a private key and the certificate that belongs to it; else Unfit."""
+    text = _read_pem(path)
+    if "-----BEGIN CERTIFICATE-----" not in text:
+        raise Unfit(
+            "which holds no certificate; it must be a PEM file with the private key, the certificate and its chain"
+        )
+    if "PRIVATE KEY-----" not in text:
+        raise Unfit(
+            "which holds no private key; it must be a PEM file with the private key, the certificate and its chain"
+        )
+    if "-----BEGIN ENCRYPTED PRIVATE KEY-----" in text or "Proc-Type: 4,ENCRYPTED" in text:
+        raise Unfit("whose private key has a passphrase; HAProxy can't ask for it, so write the key without one")
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(path, password=lambda: "")
+    except (ssl.SSLError, OSError, ValueError) as error:
+        if getattr(error, "reason", "") == "KEY_VALUES_MISMATCH":
+            raise Unfit("whose private key belongs to another certificate; the server's own must come first") from None
+        raise Unfit("which holds a damaged certificate or private key; export it again") from None
+
+
+def check_authority_file(path: str) -> None:
+    """The file must be a PEM with certificates only; else Unfit."""
+    text = _read_pem(path)
+    if "-----BEGIN CERTIFICATE-----" not in text:
+        raise Unfit("which holds no certificate; it must be the authority's certificate as a PEM file")
+    if "PRIVATE KEY-----" in text:
+        raise Unfit("which holds a private key; it is copied to the gateways, so it must hold certificates only")
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
+    except (ssl.SSLError, OSError, ValueError):
+        raise Unfit("which holds a damaged certificate; export it again") from None
+
+
+def _read_pem(path: str) -> str:
+    try:
+        with Path(path).open(encoding="utf-8", errors="replace") as file:
+            return file.read(1_000_000)
+    except FileNotFoundError:
+        raise Unfit("but there is no such file on the controller") from None
+    except IsADirectoryError:
+        raise Unfit("but that is a folder, not a file") from None
+    except (OSError, ValueError) as error:
+        raise Unfit(f"but the file can't be read ({getattr(error, 'strerror', None) or 'bad path'})") from None
+
+
+def _parse_address(text: str) -> Address | None:
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    return address
+
+
+def _refuse_special(address: Address) -> None:
+    """Raise Unfit for addresses that no other host can be reached by, or reach us from."""
+    if isinstance(address, ipaddress.IPv6Address):
+        if getattr(address, "scope_id", None):
+            raise Unfit("but must be without a zone (the part after %)")
+        if address.ipv4_mapped is not None:
+            raise Unfit(f"but must be written as the IPv4 address that it stands for: {address.ipv4_mapped}")
+    if address.is_unspecified:
+        raise Unfit("but must be a real address, not the unspecified one")
+    if address.is_loopback:
+        raise Unfit("but must not be a loopback address, which means another host everywhere")
+    if address.is_link_local:
+        raise Unfit("but must not be link-local, because such addresses mean nothing beyond one link")
+    if address.is_multicast:
+        raise Unfit("but must not be a multicast address")
+    if isinstance(address, ipaddress.IPv4Address) and address.is_reserved:  # 240.0.0.0/4 and the broadcast address
+        raise Unfit("but must not be in 240.0.0.0/4, which is reserved")
+    if isinstance(address, ipaddress.IPv4Address) and address in ipaddress.ip_network("0.0.0.0/8"):
+        raise Unfit("but must not be in 0.0.0.0/8, which is reserved")
+
+
+def _why_no_address(text: str, expected: str) -> str:
+    """Why a text that should be an address (or the first half of a network) isn't one."""
+    if re.search(r"[,;\s]", text):
+        parts = [part for part in re.split(r"[,;\s]+", text) if part]
+        if parts and all(_parse_address(part.partition("/")[0]) for part in parts):
+            return "but must be one value; make each an entry of its own"
+    first, dash, last = (part.strip() for part in text.partition("-"))
+    low, high = _parse_address(first), _parse_address(last)
+    if dash and low is not None and high is not None and low.version == high.version:
+        if low <= high:  # type: ignore[operator]
+            networks = [short(network) for network in ipaddress.summarize_address_range(low, high)]
+            if len(networks) <= 8:
+                return f"but must not be a range; write {', '.join(networks)}"
+        return "but must not be a range; write networks"
+    inner = re.fullmatch(r"\[(.*)\](:[0-9]+)?", text)
+    if inner and _parse_address(inner.group(1)):
+        return f"but must be without brackets and port; write {inner.group(1)}"
+    host, colon, port = text.partition(":")
+    if colon and port.isdigit() and _parse_address(host):
+        return f"but must be without a port; write {host}"
+    if re.fullmatch(r"[0-9]+(\.[0-9]+){3}", text, re.ASCII):
+        parts = [str(int(part)) if len(part) < 10 else part for part in text.split(".")]
+        if _parse_address(".".join(parts)):
+            return f"but must be without leading zeros; write {'.'.join(parts)}"
+        return f"but must be {expected}; each of the four numbers is at most 255"
+    if re.fullmatch(r"[0-9]+(\.[0-9]+){0,2}", text, re.ASCII):
+        return f"but must be {expected}; an IPv4 address has four numbers"
+    if re.fullmatch(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?", text):
+        return f"but must be {expected}, not a name"
+    return f"but must be {expected}"
+
+
+def _why_no_prefix(first: str, prefix: str) -> str:
+    try:
+        network = ipaddress.ip_network(f"{first}/{prefix}", strict=False)
+    except ValueError:
+        most = 32 if "." in first else 128
+        return f"but the number after the slash must be from 0 to {most}"
+    return f"but must have the number of bits after the slash; write {network}"
+
+
+def _looks_like_something_else(text: str) -> bool:
+    return re.search(r"[:/@\s,;]", text) is not None or _parse_address(text) is not None
+
+
+def _why_no_name(text: str, expected: str) -> str:
+    """Why a text that should be a name isn't one, by what it looks like instead."""
+    if "://" in text:
+        name = re.split(r"[/:]", text.partition("://")[2])[0]
+        return f"but must be a name alone, not a URL{f'; write {name}' if name else ''}"
+    if "@" in text:
+        return "but must be a name alone, not a mail address"
+    if _parse_address(text.strip("[]")) is not None:
+        return f"but must be {expected}, not an address"
+    if re.search(r"[\s,;]", text):
+        return "but must be one name; make each name an entry of its own"
+    if "/" in text:
+        return f"but must be {expected}, not a path or a network"
+    if ":" in text:
+        return f"but must be a name alone, without a port; write {text.partition(':')[0] or expected}"
+    return _punycode(text)
+
+
+def _punycode(text: str) -> str:
+    try:
+        ascii_name = text.encode("idna").decode("ascii").lower()
+    except UnicodeError:
+        return "but must be of the letters a-z, digits, hyphens and dots"
+    return f"but must be in its ASCII form (punycode); write {ascii_name}"
+
+
+def _check_labels(name: str, labels: list[str]) -> None:
+    if len(name) > 253:
+        raise Unfit(f"but must have at most 253 characters, and this has {len(name)}")
+    for label in labels:
+        if not label:
+            raise Unfit("but must have a label between two dots")
+        if len(label) > 63:
+            raise Unfit(f"but a label has at most 63 characters, and this has one of {len(label)}")
+        if "_" in label:
+            raise Unfit("but must not hold an underscore, which isn't allowed in the name of a host")
+        if label.startswith("-") or label.endswith("-"):
+            raise Unfit(f"but no label may begin or end with a hyphen, as {show(label)} does")
+        if not _LABEL.match(label):
+            raise Unfit("but must be of the letters a-z, digits, hyphens and dots")
