@@ -30,8 +30,8 @@ class ActionModule(ActionBase):
                     return {
                         **result,
                         "failed": True,
-                        "msg": f"haproxy_certificates[{number}].file '{name}' can't be read on the controller ({reason}); "
-                        "nothing was changed, give a readable PEM file with key, certificate and chain.",
+                        "msg": f"haproxy_certificates[{number}].file '{name}' can't be read on the controller "
+                        f"({reason}); nothing was changed, give a readable PEM file with key, certificate and chain.",
                     }
             certificates.append(entry)
         if "certificates" in arguments:

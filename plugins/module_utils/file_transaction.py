@@ -68,11 +68,13 @@ def _read(path: Path) -> bytes | None:
 class FileTransaction:
     """The managed files below one root.
 
-    Use: ``changes()``; then ``stage()``, validate what is in ``staging``, ``swap()``; then ``commit()`` or ``restore()``.
+    Use: ``changes()``; then ``stage()``, validate what is in ``staging``, ``swap()``; then ``commit()`` or
+    ``restore()``.
 
     :param root: the folder, which must exist unless only ``changes()`` is asked for.
     :param files: every file that should be there and is ours.
-    :param kept: relative paths of files that stay as they are; those among them that an earlier transaction made stay ours.
+    :param kept: relative paths of files that stay as they are; those among them that an earlier transaction made
+    stay ours.
     """
 
     def __init__(self, root: str | Path, files: Iterable[ManagedFile], kept: Sequence[str] = ()) -> None:
@@ -92,7 +94,8 @@ class FileTransaction:
             return [safe_path(path) for path in paths if isinstance(path, str)]
         except (ValueError, TypeError) as error:
             raise TransactionError(
-                f"{self.root / MANIFEST} is not a list of file names; remove it (nothing will be pruned then) and run again."
+                f"{self.root / MANIFEST} is not a list of file names; "
+                "remove it (nothing will be pruned then) and run again."
             ) from error
 
     def changes(self) -> list[Change]:

@@ -23,9 +23,9 @@ _MESSAGE = re.compile(r"^\[(?P<level>ALERT|WARNING|NOTICE)\]\s*\(\d+\)\s*:\s*(?P
 _PLACE = re.compile(r"(?:parsing )?\[(?P<file>[^\]]*?):(?P<line>\d+)\]\s*:?\s*")
 # What HAProxy adds after the real reason.
 _SUMMARY = re.compile(
-    r"^(?:config : )?(?:Error\(s\) found in configuration file|Fatal errors found in configuration"
-    r"|config(?:uration)? : )|^\[/usr/sbin/haproxy\.main\(\)\] Some protocols failed|^haproxy version is|^path to executable"
-    r"|^Loading failure!|^New worker .* forked|^Loading success|^Current worker .* exited|^All workers exited|^Exiting Master"
+    r"^(?:config : )?(?:Error\(s\) found in configuration file|Fatal errors found in configuration)"
+    r"|^\[/usr/sbin/haproxy\.main\(\)\] Some protocols failed|^haproxy version is|^path to executable|^Loading failure!"
+    r"|^New worker .* forked|^Loading success|^Current worker .* exited|^All workers exited|^Exiting Master"
 )
 
 
@@ -96,7 +96,7 @@ def ask(path: str, command: str, seconds: float = 5.0) -> str:
 
 
 def running_digest(path: str) -> str | None:
-    """Return the digest of the configuration that the running HAProxy has loaded; None if it is none of ours or none runs."""
+    """Return the digest of the configuration that the running HAProxy has loaded; None where it is none of ours."""
     try:
         answer = ask(path, "show info")
     except OSError:

@@ -79,7 +79,9 @@ def plan(wanted: Iterable[str], links: Sequence[Mapping[str, Any]], managed: Map
             and address in ipaddress.ip_network(f"{own}/{prefix}", strict=False)
         )
         if not holders:
-            networks = sorted({str(ipaddress.ip_network(f"{own}/{prefix}", strict=False)) for own, (_, prefix) in present.items()})
+            networks = sorted(
+                {str(ipaddress.ip_network(f"{own}/{prefix}", strict=False)) for own, (_, prefix) in present.items()}
+            )
             raise AddressError(
                 f"The address {name} is in none of this host's networks ({', '.join(networks) or 'it has none'}); "
                 "choose one that is, or configure it on the host."

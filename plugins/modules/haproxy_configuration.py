@@ -12,13 +12,15 @@ version_added: 0.1.0
 author:
   - postern.mail_gateway contributors (@postern)
 description:
-  - Takes every file that HAProxy needs (configuration, lists, maps, certificates) and makes the running HAProxy use them, or
-    leaves everything as it was.
-  - The files are written into a staging folder and validated there with C(haproxy -c), as a whole and with their lists and
-    certificates. Only then they replace the old ones, HAProxy is reloaded (started, where it doesn't run), and the B(running
-    process) is asked on its runtime socket which configuration it holds. If it isn't this one, for example since a port is taken,
-    the old files return, HAProxy is reloaded with them, and the module fails with HAProxy's own reason.
-  - A run that was cut short at any point is found out by the next one, since the running process is compared and not only the files.
+  - Takes every file that HAProxy needs (configuration, lists, maps, certificates) and makes the running HAProxy use
+    them, or leaves everything as it was.
+  - The files are written into a staging folder and validated there with C(haproxy -c), as a whole and with their
+    lists and certificates. Only then they replace the old ones, HAProxy is reloaded (started, where it doesn't run),
+    and the B(running process) is asked on its runtime socket which configuration it holds. If it isn't this one, for
+    example since a port is taken, the old files return, HAProxy is reloaded with them, and the module fails with
+    HAProxy's own reason.
+  - A run that was cut short at any point is found out by the next one, since the running process is compared and not
+    only the files.
   - Files that an earlier run made and that are no longer listed are removed; other files are never touched.
   - Connections that are open survive, as with any reload of HAProxy.
 options:
@@ -56,8 +58,9 @@ options:
         required: true
       pem:
         description:
-          - Private key, certificate and chain. Empty means that somebody else brings the certificate (an ACME client, say). Then
-            a file that is there is left alone, and a self-signed one (RSA 2048, one year) is made where none is.
+          - Private key, certificate and chain. Empty means that somebody else brings the certificate (an ACME
+            client, say). Then a file that is there is left alone, and a self-signed one (RSA 2048, one year) is made
+            where none is.
         type: str
         default: ''
   folder:
@@ -135,6 +138,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.postern.mail_gateway.plugins.module_utils.file_transaction import (
     Change,
     FileTransaction,
@@ -161,7 +165,13 @@ class Refused(Exception):
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a command and return what came; never raise because of its exit status."""
     return subprocess.run(
-        arguments, capture_output=True, text=True, errors="replace", check=False, stdin=subprocess.DEVNULL, env={**os.environ, "LC_ALL": "C.UTF-8"}
+        arguments,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, "LC_ALL": "C.UTF-8"},
     )
 
 
@@ -175,7 +185,10 @@ def self_signed(names: list[str]) -> bytes:
             "-keyout", str(key), "-out", str(certificate),
         )  # fmt: skip
         if made.returncode:
-            raise Refused(f"openssl made no self-signed certificate for {', '.join(names)}: {made.stderr.strip().splitlines()[-1]}.")
+            raise Refused(
+                f"openssl made no self-signed certificate for {', '.join(names)}: "
+                f"{made.stderr.strip().splitlines()[-1]}."
+            )
         return key.read_bytes() + certificate.read_bytes()
 
 
@@ -231,12 +244,15 @@ class Configuration:
         for change in changes:
             secret = change.path.startswith("certificates/")
             before, after = (
-                (described(content) if secret else (content or b"").decode("utf-8", "replace")) for content in (change.before, change.after)
+                (described(content) if secret else (content or b"").decode("utf-8", "replace"))
+                for content in (change.before, change.after)
             )
             if change.path in self.made:
                 after = "self-signed certificate, until another one is there\n"
             name = str(self.folder / change.path)
-            mode = (f" mode {value:04o}" if value is not None else "" for value in (change.mode_before, change.mode_after))
+            mode = (
+                f" mode {value:04o}" if value is not None else "" for value in (change.mode_before, change.mode_after)
+            )
             headers = [f"{name}{text if change.mode_before != change.mode_after else ''}" for text in mode]
             parts.append({"before_header": headers[0], "after_header": headers[1], "before": before, "after": after})
         if not changes and loaded != self.digest:
@@ -285,7 +301,9 @@ class Configuration:
                 break
         # A failed start or a silent new process: the journal has the reason.
         fallback = done.stderr.strip().splitlines()
-        return "; ".join(self._complaints(since)) or (fallback[0] if fallback else "the new process didn't take over in time, and gave no reason")
+        return "; ".join(self._complaints(since)) or (
+            fallback[0] if fallback else "the new process didn't take over in time, and gave no reason"
+        )
 
     def _complaints(self, since: str) -> list[str]:
         journal = run("journalctl", "--unit", self.service, "--since", since, "--output", "cat", "--no-pager")
@@ -312,21 +330,30 @@ class Configuration:
             state = "HAProxy was not running before and is not running now"
             if was_active:
                 again = self.reload(loaded)
-                state = f"HAProxy could not be reloaded with the old files either ({again})" if again else "HAProxy serves with the old files"
+                state = (
+                    f"HAProxy could not be reloaded with the old files either ({again})"
+                    if again
+                    else "HAProxy serves with the old files"
+                )
             elif self.active():
                 run("systemctl", "stop", self.service)
-            raise Refused(f"HAProxy can't run with the new configuration: {reason}. The old files are in place again and {state}; remove the cause and run again.")
+            raise Refused(
+                f"HAProxy can't run with the new configuration: {reason}. "
+                f"The old files are in place again and {state}; remove the cause and run again."
+            )
         self.transaction.commit()
         return True
 
 
 def lock() -> Any:
     """Take the lock that keeps two runs on one host apart; it goes with the process."""
-    stream = open(LOCK, "w", encoding="utf-8")
+    stream = Path(LOCK).open("w", encoding="utf-8")  # noqa: SIM115 (held until the process ends)
     try:
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        raise Refused("Another run is changing HAProxy's configuration on this host; wait for it to end and run again.") from error
+        raise Refused(
+            "Another run is changing HAProxy's configuration on this host; wait for it to end and run again."
+        ) from error
     return stream
 
 

@@ -13,10 +13,11 @@ author:
   - postern.mail_gateway contributors (@postern)
 description:
   - Sees to it that a host has the addresses that a service uses as source of its connections.
-  - An address that the host has already (from its own network configuration) is left to that. Any other one is put on the interface
-    whose network holds it, at once and at each start, by a systemd unit of its own. The host's network configuration isn't touched.
-  - An address that an earlier run put there and that is wanted no more is removed only with O(prune), so that the service can be
-    reloaded in between and nothing in flight is cut.
+  - An address that the host has already (from its own network configuration) is left to that. Any other one is put
+    on the interface whose network holds it, at once and at each start, by a systemd unit of its own. The host's
+    network configuration isn't touched.
+  - An address that an earlier run put there and that is wanted no more is removed only with O(prune), so that the
+    service can be reloaded in between and nothing in flight is cut.
 options:
   addresses:
     description: The IPv4 and IPv6 addresses, without prefix length. Empty entries are passed over.
@@ -24,7 +25,8 @@ options:
     elements: str
     required: true
   service:
-    description: Name of the systemd service that needs them; the unit is called C(SERVICE-addresses.service) and starts before it.
+    description: Name of the systemd service that needs them; the unit is called C(SERVICE-addresses.service) and
+      starts before it.
     type: str
     required: true
   prune:
@@ -66,6 +68,7 @@ import os
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.postern.mail_gateway.plugins.module_utils.source_addresses import (
     AddressError,
     plan,
@@ -111,7 +114,11 @@ def main() -> None:
     diff = {
         "before_header": str(path),
         "after_header": str(path),
-        "before": "".join(f"{prefixed(address)} on {interface}\n" for address, interface in sorted(managed.items()) if address not in wanted.add),
+        "before": "".join(
+            f"{prefixed(address)} on {interface}\n"
+            for address, interface in sorted(managed.items())
+            if address not in wanted.add
+        ),
         "after": "".join(f"{prefixed(address)} on {interface}\n" for address, interface in sorted(held.items())),
     }
     if changed and not module.check_mode:
