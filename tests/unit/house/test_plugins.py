@@ -9,10 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[3]
 COLLECTION = "postern.mail_gateway"
 PYTHON_FILES = sorted(path for path in (ROOT / "plugins").rglob("*.py") if path.stat().st_size)
+VERSION = yaml.safe_load((ROOT / "galaxy.yml").read_text())["version"]
 HEADER = [
     "# Copyright (c) 2026 postern.mail_gateway contributors",
     "# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)",
@@ -22,6 +24,11 @@ HEADER = [
 
 def relative(path: Path) -> str:
     return str(path.relative_to(ROOT))
+
+
+def parts(version: str) -> list[int]:
+    """A version as numbers that can be compared."""
+    return [int(part) for part in version.split(".")]
 
 
 def plugin_names(kind: str) -> set[str]:
@@ -61,6 +68,8 @@ def test_plugins_are_documented(kind: str) -> None:
         assert documentation["doc"]["short_description"], f"{name} has no short_description."
         assert documentation["examples"], f"{name} has no EXAMPLES."
         assert documentation["return"] is not None, f"{name} has no RETURN."
+        added = documentation["doc"]["version_added"]
+        assert parts(added) <= parts(VERSION), f"{name} says version_added {added}; the collection is {VERSION}."
 
 
 @pytest.mark.parametrize("path", PYTHON_FILES, ids=relative)

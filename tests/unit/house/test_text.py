@@ -54,7 +54,7 @@ def test_nothing_is_out_of_place(root: Path, project_files: list[Path]) -> None:
         "see issu" + "e 12",
         "# TOD" + "O later",
         "https://regist" + "ry.example/simple",
-        "(#1" + "7)",
+        "(#" + "17)",
     ],
 )
 def test_what_is_out_of_place_is_found(line: str) -> None:
