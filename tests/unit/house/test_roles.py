@@ -68,8 +68,7 @@ def test_everything_that_a_role_takes_is_described(role: Path) -> None:
                 yield f"{path}{name} (elements)"
             yield from undescribed(option.get("options", {}), f"{path}{name}.")
 
-    options, _ = variables(role)
-    found = list(undescribed(options, ""))
+    found = list(undescribed(variables(role)[0], ""))
     assert not found, f"Role {role.name}, without a description or a type: {', '.join(found)}."
 
 

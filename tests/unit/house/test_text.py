@@ -85,7 +85,7 @@ def broken_links(page: Path, root: Path) -> Iterator[str]:
     for target in LINK.findall(content):
         if re.match(r"[a-z]+:", target):
             continue  # another site
-        name, _, anchor = target.partition("#")
+        name, anchor = [*target.split("#", maxsplit=1), ""][:2]
         file = (page.parent / name).resolve() if name else page
         if not file.exists() or not file.is_relative_to(root):
             yield f"the link {target} leads nowhere."
