@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ansible_collections.postern.mail_gateway.plugins.module_utils import declaration_schema as schema
-from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration import Inventory, Unevaluated
+from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_tree import Inventory, Unevaluated
 
 _DEEPEST = 12  # levels; the schema has six, and a YAML alias may point at its own parent
 
@@ -29,15 +30,36 @@ def plain(value: Any, depth: int = 0) -> Any:
         if isinstance(value, builtin):
             return builtin(value)
     try:
-        str(value)
+        text = str(value)  # decrypts what is vaulted
+        if getattr(value, "__ENCRYPTED__", False):
+            return text
     except Exception as error:  # noqa: BLE001 (Jinja's "undefined" object, a vaulted text that can't be decrypted …)
         return Unevaluated("", reason(error))
     return value
 
 
+def evaluate(value: Any, template: Callable[[Any], Any], depth: int = 0) -> Any:
+    """The value with its templates evaluated one by one, so that one which fails can be named by its place.
+
+    ``template`` evaluates one text. Where it raises, an Unevaluated takes the text's place.
+    """
+    if depth > _DEEPEST:
+        return None
+    if isinstance(value, Mapping):
+        return {plain(key): evaluate(value[key], template, depth + 1) for key in value}
+    if isinstance(value, (list, tuple)):
+        return [evaluate(entry, template, depth + 1) for entry in value]
+    try:
+        return plain(template(value))
+    except Exception as error:  # noqa: BLE001 (whatever a template's filters and lookups raise)
+        return Unevaluated(str(value), reason(error))
+
+
 def reason(error: Exception) -> str:
-    """What Ansible says about a template that it couldn't evaluate, on one line."""
-    return " ".join(str(error).split()).rstrip(".")
+    """What Ansible says about a template that it couldn't evaluate, on one line; the cause alone where it is known."""
+    text = " ".join(str(error).split()).rstrip(".")
+    undefined = re.findall(r"'[^']*' is undefined|(?:object of type )?'[^']*' has no attribute '[^']*'", text)
+    return undefined[-1] if undefined else text
 
 
 def read_inventory(

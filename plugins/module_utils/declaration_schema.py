@@ -36,7 +36,7 @@ class Option:
 
     ``default`` is what stands in when the key is missing. ``default_text`` says in words what the default is where
     it depends on other keys; the value is then computed (declaration.complete). ``minimum`` and ``maximum`` limit
-    an integer. ``at_least`` is the smallest number of entries of a list that is there. ``elements`` describes the
+    an integer. ``at_least`` is the smallest number of entries of a list. ``elements`` describes the
     entries of a list, ``options`` the keys of a dictionary.
     """
 
@@ -52,7 +52,8 @@ class Option:
     at_least: int = 0
     elements: Option | None = None
     options: tuple[Option, ...] = ()
-    optional_text: bool = False  # the empty string is a value: "none"
+    optional_text: bool = False  # the empty string may be written, and means the default
+    loopback: bool = False  # a host may be the gateway itself
     example: Any = None
     since: str = "1.0.0"
 
@@ -101,7 +102,7 @@ class TcpService:
 
 
 SMTP = TcpService("smtp", 25, "smtp")
-SUBMISSION = TcpService("submission", 587, "smtp")
+SUBMISSION = TcpService("submission", 587, "submission")
 IMAP = (TcpService("imap", 143, "imap"), TcpService("imaps", 993, "imaps"))
 POP = (TcpService("pop3", 110, "pop3"), TcpService("pop3s", 995, "pop3s"))
 HTTP_PORTS = (80, 443)
@@ -343,7 +344,12 @@ DECLARATION = Option(
                             "A server.",
                             options=(
                                 Option(
-                                    "address", HOST, "Its address or host name.", required=True, example="10.40.0.10"
+                                    "address",
+                                    HOST,
+                                    "Its address or host name.",
+                                    required=True,
+                                    loopback=True,
+                                    example="10.40.0.10",
                                 ),
                                 Option(
                                     "port",
@@ -388,7 +394,6 @@ EGRESS_ADDRESS = Option(
     "The gateway's address from which connections to Exchange come. Needed where `smtp.relay_clients` isn't empty; "
     "otherwise the kernel chooses when there is none.",
     optional_text=True,
-    default="",
     example="10.10.0.11",
 )
 RELAY_ADDRESS = Option(
@@ -397,7 +402,6 @@ RELAY_ADDRESS = Option(
     "A second address of the gateway, from which connections of `smtp.relay_clients` reach Exchange. Needed where "
     "that list isn't empty, of no use otherwise.",
     optional_text=True,
-    default="",
     example="10.10.0.111",
 )
 SERVER_ADDRESS = Option(

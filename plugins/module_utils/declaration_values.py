@@ -10,10 +10,12 @@ Each ``read_…`` function takes what stands in the YAML file and returns the va
 
 from __future__ import annotations
 
+import datetime as dt
 import ipaddress
 import json
 import re
 import ssl
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?\Z")
 _IDENTIFIER = re.compile(r"[a-z]([a-z0-9-]*[a-z0-9])?\Z")
 _SHOWN = 80  # characters of a value that a sentence quotes
+_LONGEST = 1000  # characters of a value that is looked at closely
 
 # What isn't the public Internet: RFC 1918, RFC 6598, RFC 4193, and the ranges for documentation and benchmarks
 # (RFC 5737, RFC 3849, RFC 9637, RFC 2544), which stand for real ones in examples and laboratories.
@@ -55,11 +58,16 @@ class Unfit(ValueError):
 def show(value: Any) -> str:
     """The value as a person would recognise it from the YAML file, on one line, and not too long."""
     try:
-        text = json.dumps(value, ensure_ascii=False, default=lambda other: f"<{type(other).__name__}>")
+        text = json.dumps(value, ensure_ascii=False, default=_show_other)
     except (TypeError, ValueError, RecursionError):  # keys that aren't texts, a list that holds itself
         text = f"a {kind(value)}"
     text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
+
+
+def _show_other(value: Any) -> str:
+    """A value of a type that JSON doesn't know; YAML has one, the date."""
+    return value.isoformat() if isinstance(value, dt.date) else f"<{type(value).__name__}>"
 
 
 def kind(value: Any) -> str:
@@ -72,10 +80,17 @@ def kind(value: Any) -> str:
         (str, "text"),
         ((list, tuple), "list"),
         (dict, "dictionary"),
+        (dt.date, "date"),
     ):
         if isinstance(value, types):
             return name
     return type(value).__name__
+
+
+def listed(words: Iterable[str], conjunction: str = "and") -> str:
+    """The words as a person lists them: a, b and c."""
+    *most, last = words
+    return f"{', '.join(most)} {conjunction} {last}" if most else last
 
 
 def is_public(network: Network) -> bool:
@@ -88,9 +103,9 @@ def within(network: Network, other: Network) -> bool:
     return network.version == other.version and network.subnet_of(other)  # type: ignore[arg-type]
 
 
-def holds(network: Network, other: Address | Network) -> bool:
-    """Whether ``other`` shares an address with the network. False between families."""
-    return network.overlaps(as_network(other)) if network.version == other.version else False
+def overlap(one: Network, other: Network) -> bool:
+    """Whether the two have an address in common. False between families."""
+    return one.version == other.version and one.overlaps(other)
 
 
 def as_network(address: Address | Network) -> Network:
@@ -113,12 +128,16 @@ def read_text(value: Any, expected: str) -> str:
         )
     if isinstance(value, (int, float)):
         raise Unfit(f"but must be {expected}; YAML reads it as a number, so put it in quotes")
+    if isinstance(value, dt.date):
+        raise Unfit(f"but must be {expected}; YAML reads it as a date, so put it in quotes")
     if not isinstance(value, str):
         raise Unfit(f"but must be {expected}, not a {kind(value)}")
     if "{{" in value or "{%" in value:
         raise Unfit("a template that could not be evaluated; define what it refers to")
     if not value.strip():
         raise Unfit(f"but must be {expected}")
+    if len(value) > _LONGEST:
+        raise Unfit(f"but must be {expected}, and this is a text of {len(value)} characters")
     if value != value.strip():
         raise Unfit(f"with white space around it; write {show(value.strip())}")
     return value
@@ -128,7 +147,13 @@ def read_boolean(value: Any) -> bool:
     """True or false, and none of the texts that look like it."""
     if isinstance(value, bool):
         return value
-    word = str(value).strip().lower()
+    word = (
+        value.strip().lower()
+        if isinstance(value, str)
+        else {0: "0", 1: "1"}.get(value)
+        if isinstance(value, int)
+        else ""
+    )
     if word in ("yes", "true", "on", "1", "y"):
         raise Unfit("but must be true or false; write true, without quotes")
     if word in ("no", "false", "off", "0", "n"):
@@ -221,12 +246,18 @@ def read_name(value: Any, wildcard: bool = False) -> str:
     return name
 
 
-def read_host(value: Any) -> Address | str:
-    """An address, or a host name, which may be short: the gateway's resolver decides."""
+def read_host(value: Any, loopback: bool = False) -> Address | str:
+    """An address, or a host name, which may be short: the gateway's resolver decides.
+
+    With ``loopback`` it may be the gateway itself: 127.0.0.1, ::1, localhost.
+    """
     expected = "an address or a host name"
     text = read_text(value, expected)
-    if _parse_address(text) is not None:
-        return read_address(text)
+    address = _parse_address(text)
+    if address is not None:
+        if not (loopback and address.is_loopback):
+            _refuse_special(address)
+        return address
     if re.fullmatch(r"\[?[0-9a-fA-F:.]+\]?:[0-9]+|[A-Za-z0-9.-]+:[0-9]+", text):
         raise Unfit("but must be an address or a host name alone, without a port")
     if "://" in text:
@@ -241,7 +272,7 @@ def read_host(value: Any) -> Address | str:
         raise Unfit(_punycode(text))
     name = text.lower()
     _check_labels(name, name.split("."))
-    if name == "localhost" or name.endswith(".localhost"):
+    if name.split(".")[-1] in ("localhost", "localdomain") and not (loopback and name == "localhost"):
         raise Unfit("but must be an address or a host name that means the same on every gateway")
     return name
 

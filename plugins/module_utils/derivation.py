@@ -13,18 +13,17 @@ from collections.abc import Iterable
 from typing import Any
 
 from ansible_collections.postern.mail_gateway.plugins.module_utils import declaration_schema as schema
-from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration import (
-    Checked,
-    DeclarationError,
-    Inventory,
-    Node,
+from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration import DeclarationError, check
+from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_rules import (
+    Site,
     certificate_names,
-    check,
     exchange_hostnames,
     listens_on_ipv6,
     needs_servers,
     relay_networks,
+    tcp_services,
 )
+from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_tree import Inventory, Node
 from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_values import (
     Address,
     Network,
@@ -43,15 +42,16 @@ def derive_gateway(declaration: Any, host: str, inventory: Inventory) -> dict[st
     checked = check(declaration, inventory, [host])
     if checked.problems:
         raise DeclarationError(checked.problems)
-    tree = checked.declaration
+    site = checked.site
+    tree = site.tree
     https = tree["https"]
     relayed = relay_networks(tree)
-    gateway = checked.gateways[0]
+    gateway = site.gateways[0]
     hostnames = exchange_hostnames(tree) if https["enabled"].value else []
     return {
         "haproxy_listen_addresses": _listen_addresses(tree),
         "haproxy_hostname": tree["hostname"].value,
-        "haproxy_servers": _servers(checked),
+        "haproxy_servers": _servers(site),
         "haproxy_egress_address": str(gateway.egress or ""),
         "haproxy_relay_address": str(gateway.relay or "") if relayed else "",
         "haproxy_relay_networks": _in_order(relayed),
@@ -78,12 +78,10 @@ def _listen_addresses(tree: Node) -> list[str]:
     return [*everywhere, "::"] if listens_on_ipv6(tree) else everywhere
 
 
-def _servers(checked: Checked) -> list[dict[str, Any]]:
-    if not needs_servers(checked.declaration):
+def _servers(site: Site) -> list[dict[str, Any]]:
+    if not needs_servers(site.tree):
         return []
-    return [
-        {"name": server.name, "address": str(server.address), "weight": server.weight} for server in checked.servers
-    ]
+    return [{"name": server.name, "address": str(server.address), "weight": server.weight} for server in site.servers]
 
 
 def _virtual_directories(https: Node) -> list[dict[str, Any]]:
@@ -104,15 +102,6 @@ def _virtual_directories(https: Node) -> list[dict[str, Any]]:
 
 def _tcp_services(tree: Node) -> list[dict[str, Any]]:
     """Only port 25 knows relay clients: whoever uses submission, IMAP or POP logs on."""
-    services: list[schema.TcpService] = []
-    if tree["smtp"]["enabled"].value:
-        services.append(schema.SMTP)
-        if tree["smtp"]["submission"].value:
-            services.append(schema.SUBMISSION)
-    if tree["imap"]["enabled"].value:
-        services.extend(schema.IMAP)
-    if tree["pop"]["enabled"].value:
-        services.extend(schema.POP)
     relayed = bool(relay_networks(tree))
     return [
         {
@@ -121,7 +110,7 @@ def _tcp_services(tree: Node) -> list[dict[str, Any]]:
             "check": service.check,
             "relay": relayed and service is schema.SMTP,
         }
-        for service in services
+        for service in tcp_services(tree)
     ]
 
 

@@ -1,0 +1,68 @@
+# Copyright (c) 2026 postern.mail_gateway contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""All there is of the module preflight: it runs on the controller. The documentation is in the module's file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ansible import constants
+from ansible.plugins.action import ActionBase
+from ansible.release import __version__
+
+from ansible_collections.postern.mail_gateway.plugins.module_utils import declaration_schema as schema
+from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration import misspelt, validate_all
+from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_ansible import (
+    evaluate,
+    exchange_group,
+)
+from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_tree import Inventory
+
+_ANSIBLE = tuple(int(number) for number in __version__.split(".")[:2])
+
+
+class ActionModule(ActionBase):
+    """Validates the declarations of all gateways, without a connection to any host."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = False
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Fail with every problem in ``msg``, one a line."""
+        super().run(tmp, task_vars)
+        self.validate_argument_spec(argument_spec={})
+        hostvars = (task_vars or {})["hostvars"]
+        groups = {str(name): tuple(map(str, hosts)) for name, hosts in (task_vars or {})["groups"].items()}
+
+        gateways = groups.get(schema.GATEWAYS, ())
+        raw = {name: hostvars.raw_get(name) for name in gateways}
+        declarations = {
+            name: self._evaluated(variables, [schema.DECLARATION.name], hostvars)[schema.DECLARATION.name]
+            for name, variables in raw.items()
+            if schema.DECLARATION.name in variables
+        }
+        servers = {name for value in declarations.values() for name in groups.get(exchange_group(value), ())}
+        raw |= {name: hostvars.raw_get(name) for name in servers}
+        hosts = {name: self._evaluated(variables, schema.HOST_VARIABLES, hostvars) for name, variables in raw.items()}
+
+        problems = [
+            *(text for name in sorted(raw) for text in misspelt(name, set(raw[name]), name in gateways)),
+            *validate_all(declarations, Inventory(groups, hosts)),
+        ]
+        if problems:
+            counted = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+            msg = "\n".join([f"{counted} in the declaration:", *problems])
+            if _ANSIBLE < (2, 19):  # prints the message inside JSON, with its line ends escaped
+                self._display.display(msg, color=constants.COLOR_ERROR)
+            return {"changed": False, "failed": True, "msg": msg}
+        return {"changed": False, "msg": f"The declaration is sound for {', '.join(sorted(gateways))}."}
+
+    def _evaluated(
+        self, variables: Mapping[str, Any], names: Iterable[str], hostvars: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Those of the named variables that the host has, each template in them evaluated as for that host."""
+        templar = self._templar.copy_with_new_env(available_variables={**variables, "hostvars": hostvars})
+        return {name: evaluate(variables[name], templar.template) for name in names if name in variables}

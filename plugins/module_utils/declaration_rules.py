@@ -1,0 +1,401 @@
+# Copyright (c) 2026 postern.mail_gateway contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What must be true between the parts of the declaration, and what follows from them.
+
+Each rule looks at a ``Site`` and notes what is wrong. A rule may rely on every value being of its type; a value that
+wasn't is its default here, or None where there is no default.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from ansible_collections.postern.mail_gateway.plugins.module_utils import declaration_schema as schema
+from ansible_collections.postern.mail_gateway.plugins.module_utils import declaration_values as values
+from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_tree import (
+    Gateway,
+    Inventory,
+    Node,
+    Problems,
+    Server,
+)
+from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_values import (
+    Address,
+    Network,
+    Unfit,
+    show,
+)
+
+
+@dataclass(frozen=True)
+class Site:
+    """A declaration, the gateways that it is for, its servers, and the inventory that they are in.
+
+    ``neighbours`` are all gateways of the inventory, those of other declarations included, as far as their variables
+    are known.
+    """
+
+    tree: Node
+    inventory: Inventory
+    gateways: tuple[Gateway, ...]
+    neighbours: tuple[Gateway, ...]
+    servers: tuple[Server, ...]
+
+
+# --- what follows from the declaration -------------------------------------------------------------------------------
+
+
+def listens_on_ipv6(tree: Node) -> bool:
+    """Whether the gateway listens on IPv6: as declared, else wherever it can."""
+    if tree["ipv6"].value is not None:
+        return bool(tree["ipv6"].value)
+    addresses = tree["service_addresses"].values
+    return not addresses or any(address.version == 6 for address in addresses)
+
+
+def families(tree: Node) -> set[int]:
+    """The IP versions that the gateway listens on."""
+    found = {address.version for address in tree["service_addresses"].values} or {4, 6}
+    return found if listens_on_ipv6(tree) else found - {6}
+
+
+def certificate_names(tree: Node) -> list[str]:
+    """The names of the certificate, the hostname first, the others in order."""
+    hostname = tree["hostname"].value
+    names = tree["certificate"]["names"]
+    if names.value is not None:
+        found = set(names.values)
+    else:
+        found = {f"autodiscover.{domain}" for domain in tree["domains"].values} | ({hostname} if hostname else set())
+    return sorted(found, key=lambda name: (name != hostname, name))
+
+
+def exchange_hostnames(tree: Node) -> list[str]:
+    """The names under which Exchange's web services are published, the hostname first, the others in order."""
+    hostname = tree["hostname"].value
+    names = certificate_names(tree)
+    wanted = [hostname] if hostname else []
+    wanted += [f"autodiscover.{domain}" for domain in tree["domains"].values]
+    found = {name for name in wanted if covered(name, names)} | {name for name in names if not name.startswith("*")}
+    return sorted(found, key=lambda name: (name != hostname, name))
+
+
+def covered(name: str, certificate: Iterable[str]) -> bool:
+    """Whether a certificate with these names is good for the name; a wildcard stands for one label (RFC 6125)."""
+    return any(known in (name, f"*.{name.partition('.')[2]}") for known in certificate)
+
+
+def needs_servers(tree: Node) -> bool:
+    """Whether anything is published that Exchange answers."""
+    return any(tree[service]["enabled"].value for service in ("https", "smtp", "imap", "pop"))
+
+
+def relay_networks(tree: Node) -> list[Network]:
+    """The networks whose SMTP connections go out from the relay address; none where SMTP is off."""
+    return list(tree["smtp"]["relay_clients"].values) if tree["smtp"]["enabled"].value else []
+
+
+def tcp_services(tree: Node) -> list[schema.TcpService]:
+    """The TCP services that are passed on to Exchange."""
+    found: list[schema.TcpService] = []
+    if tree["smtp"]["enabled"].value:
+        found.append(schema.SMTP)
+        if tree["smtp"]["submission"].value:
+            found.append(schema.SUBMISSION)
+    if tree["imap"]["enabled"].value:
+        found.extend(schema.IMAP)
+    if tree["pop"]["enabled"].value:
+        found.extend(schema.POP)
+    return found
+
+
+def published_ports(tree: Node) -> dict[int, str]:
+    """The ports that clients reach, each with what is there."""
+    ports = {service.port: service.name for service in tcp_services(tree)}
+    if tree["https"]["enabled"].value or tree["websites"].value:
+        ports.update({80: "http", 443: "https"})
+    return ports
+
+
+# --- the rules -------------------------------------------------------------------------------------------------------
+
+
+def something_is_published(site: Site, problems: Problems) -> None:
+    """A gateway for nothing is a slip."""
+    if not needs_servers(site.tree) and not site.tree["websites"].value:
+        problems.add(site.tree.path, "publishes nothing; enable https, smtp, imap or pop, or declare a website")
+
+
+def the_servers_are_there(site: Site, problems: Problems) -> None:
+    """The group of servers exists, has hosts, and these are servers and no gateways."""
+    if not needs_servers(site.tree):
+        return
+    node = site.tree["exchange"]["group"]
+    known = site.inventory.groups
+    if node.value not in known:
+        close = difflib.get_close_matches(node.value, sorted(set(known) - {"all", "ungrouped", schema.GATEWAYS}), 1)
+        advice = f"did you mean {show(close[0])}?" if close else "put the Exchange servers into it"
+        problems.unfit(node.path, node.value, f"but the inventory has no such group; {advice}")
+        return
+    members = site.inventory.group(node.value)
+    if not members:
+        problems.unfit(node.path, node.value, "but that group has no hosts; put the Exchange servers into it")
+    both = [name for name in members if name in site.inventory.group(schema.GATEWAYS)]
+    if both:
+        text = f"but {values.listed(both)} in that group {_are(both)} in the group {schema.GATEWAYS} too"
+        problems.unfit(node.path, node.value, f"{text}; a host is a gateway or a server, not both")
+    unknown = [name for name in members if name not in site.inventory.hosts]
+    if unknown:
+        text = f"but the inventory doesn't know {values.listed(unknown)} in that group; take it out of the group"
+        problems.unfit(node.path, node.value, text)
+    for name in members:
+        if not re.fullmatch(r"[A-Za-z0-9_.:-]+", name):
+            text = "isn't possible for a server; use letters, digits, dots, hyphens and underscores"
+            problems.add(f"The name {show(name)} in the inventory", text)
+
+
+def the_servers_differ(site: Site, problems: Problems) -> None:
+    """Each server has an address of its own, none is the gateway, and one at least takes connections."""
+    seen: dict[Address | str, Server] = {}
+    for server in site.servers:
+        first = seen.setdefault(server.address, server)
+        if first is not server:
+            text = f"which is the address of {first.name} too; give each server its own"
+            problems.unfit(server.path, str(server.address), text)
+        if server.address in exchange_hostnames(site.tree):
+            text = "which is a name of the gateway itself; write the server's own name or address"
+            problems.unfit(server.path, str(server.address), text)
+    if site.servers and not any(server.weight for server in site.servers):
+        path = f"{schema.SERVER_WEIGHT.name} of {values.listed([server.name for server in site.servers])}"
+        problems.add(path, "is 0, so that no server would get a connection; give one of them a weight above 0")
+
+
+def the_gateways_have_their_addresses(site: Site, problems: Problems) -> None:
+    """With relay clients there are two source addresses, of the servers' family, and each is somebody's alone."""
+    relayed = bool(relay_networks(site.tree))
+    egress, relay = schema.EGRESS_ADDRESS.name, schema.RELAY_ADDRESS.name
+    for gateway in site.gateways:
+        for variable, address in _sources(gateway):
+            if relayed and address is None and not site.inventory.variable(gateway.name, variable):
+                who = "everybody but the relay clients" if variable == egress else "the relay clients"
+                text = f"is missing; mail_gateway.smtp.relay_clients needs an address from which {who} reach Exchange"
+                problems.add(f"{variable} of {gateway.name}", text)
+            if address is not None and (relayed or variable == egress):
+                _family(f"{variable} of {gateway.name}", address, site, problems)
+        if gateway.egress is not None and gateway.egress == gateway.relay:
+            text = f"which is {egress} too; it must be a second address, by which Exchange knows relay clients"
+            problems.unfit(f"{relay} of {gateway.name}", str(gateway.relay), text)
+        elif gateway.egress and gateway.relay and gateway.egress.version != gateway.relay.version:
+            text = f"but {egress} ({gateway.egress}) is of the other family; both must be of the servers' family"
+            problems.unfit(f"{relay} of {gateway.name}", str(gateway.relay), text)
+
+
+def _sources(gateway: Gateway) -> tuple[tuple[str, Address | None], ...]:
+    """The addresses from which the gateway's connections come, by variable."""
+    return (schema.EGRESS_ADDRESS.name, gateway.egress), (schema.RELAY_ADDRESS.name, gateway.relay)
+
+
+def _family(path: str, address: Address, site: Site, problems: Problems) -> None:
+    """Connections from the address can reach every server whose address is known as such."""
+    others = [s.name for s in site.servers if not isinstance(s.address, str) and s.address.version != address.version]
+    if others:
+        wrong, right = ("IPv4", "IPv6") if address.version == 4 else ("IPv6", "IPv4")
+        text = f"an {wrong} address, but {values.listed(others)} {_has(others)} an {right} one; use one family for all"
+        problems.unfit(path, str(address), text)
+
+
+def no_address_is_used_twice(site: Site, problems: Problems) -> None:
+    """No two gateways share a source address, none is a server's, and clients don't reach the one for relaying."""
+    owners: dict[Address, tuple[str, str]] = {}
+    ours = {gateway.name for gateway in site.gateways}
+    for gateway in sorted({*site.gateways, *site.neighbours}, key=lambda gateway: gateway.name):
+        for variable, address in _sources(gateway):
+            if address is None:
+                continue
+            owner, its = owners.setdefault(address, (gateway.name, variable))
+            if owner != gateway.name and (gateway.name in ours or owner in ours):
+                text = f"which is {its} of {owner} too; give each gateway its own"
+                problems.unfit(f"{variable} of {gateway.name}", str(address), text)
+    servers = {server.address: server.name for server in site.servers}
+    services = {node.value: node.path for node in site.tree["service_addresses"].value}
+    for gateway in site.gateways:
+        for variable, address in _sources(gateway):
+            if address in servers:
+                text = f"which is the address of the server {servers[address]}; write the gateway's own"
+                problems.unfit(f"{variable} of {gateway.name}", str(address), text)
+        if gateway.relay in services:
+            text = f"which is {services[gateway.relay]} too; it must be an address that clients don't reach"
+            problems.unfit(f"{schema.RELAY_ADDRESS.name} of {gateway.name}", str(gateway.relay), text)
+    for node in site.tree["service_addresses"].value:
+        if node.value in servers:
+            problems.unfit(node.path, node.raw, f"which is the address of the server {servers[node.value]}")
+
+
+def relay_clients_make_no_open_relay(site: Site, problems: Problems) -> None:
+    """Who may relay is named closely, and isn't the gateway or a server, through which anybody's mail comes."""
+    insiders = dict(_insiders(site))
+    for node in site.tree["smtp"]["relay_clients"].value:
+        network: Network = node.value
+        inside = [f"{address} ({who})" for address, who in insiders.items() if address in network]
+        if not network.prefixlen:
+            problems.unfit(node.path, node.raw, "which is everybody: an open relay; name the hosts that may relay")
+        elif network.prefixlen < network.max_prefixlen and values.is_public(network):
+            text = "a network of public addresses, which is too wide for relaying; name its hosts one by one"
+            problems.unfit(node.path, node.raw, text)
+        elif inside:
+            shown = inside if len(inside) <= 3 else [*inside[:3], f"{len(inside) - 3} more"]
+            text = f"which holds {values.listed(shown)}; name the relay clients alone, or anybody could relay"
+            problems.unfit(node.path, node.raw, text)
+
+
+def _insiders(site: Site) -> Iterator[tuple[Address, str]]:
+    """The addresses that must never count as relay clients, each with what it is."""
+    for node in site.tree["service_addresses"].value:
+        yield node.value, f"a service address of {values.listed([gateway.name for gateway in site.gateways])}"
+    for server in site.servers:
+        if not isinstance(server.address, str):
+            yield server.address, f"the server {server.name}"
+    for gateway in site.neighbours:
+        if gateway.reached_at is not None:
+            yield gateway.reached_at, f"ansible_host of {gateway.name}"
+        if gateway.relay is not None:
+            yield gateway.relay, f"the relay address of {gateway.name}"
+        if gateway.egress is not None:
+            yield gateway.egress, f"the egress address of {gateway.name}"
+
+
+def networks_are_no_wider_than_meant(site: Site, problems: Problems) -> None:
+    """The networks of administrators and of the monitoring aren't the Internet."""
+    for key, whose in (("admin_networks", "administrators"), ("monitoring_networks", "monitoring")):
+        for node in site.tree[key].value:
+            network: Network = node.value
+            if not network.prefixlen:
+                problems.unfit(node.path, node.raw, f"which is everybody; name the networks of the {whose}")
+            elif network.prefixlen < (8 if network.version == 4 else 16) and values.is_public(network):
+                text = f"a large part of the Internet; name the networks of the {whose}"
+                problems.unfit(node.path, node.raw, text)
+
+
+def networks_can_reach_the_gateway(site: Site, problems: Problems) -> None:
+    """A list of networks is of no use when the gateway doesn't listen on their family."""
+    versions = families(site.tree)
+    for node in (site.tree["admin_networks"], site.tree["smtp"]["relay_clients"], site.tree["monitoring_networks"]):
+        networks: list[Network] = node.values
+        if networks and versions and not any(network.version in versions for network in networks):
+            there, here = ("IPv6", "IPv4") if versions == {4} else ("IPv4", "IPv6")
+            problems.add(
+                node.path, f"has only {there} networks, but the gateway listens on {here} only; add one of {here}"
+            )
+
+
+def ipv6_is_meant(site: Site, problems: Problems) -> None:
+    """The switch and the service addresses say the same."""
+    switch, addresses = site.tree["ipv6"], site.tree["service_addresses"]
+    if switch.value is True and addresses.value and not any(address.version == 6 for address in addresses.values):
+        problems.unfit(switch.path, switch.raw, f"but {addresses.path} has no IPv6 address; add one, or write false")
+    for node in addresses.value:
+        if switch.value is False and node.value.version == 6:
+            problems.unfit(node.path, node.raw, f"an IPv6 address, but {switch.path} is false; take one of the two out")
+
+
+def closed_directories_are_published(site: Site, problems: Problems) -> None:
+    """Closing what isn't published is a slip, unless nobody wrote it."""
+    https = site.tree["https"]
+    published = https["virtual_directories"]
+    if https["internal_only"].given:
+        for node in https["internal_only"].value:
+            if node.value not in published.values:
+                text = f"but {published.path} doesn't have it; take it out here, or publish it there"
+                problems.unfit(node.path, node.raw, text)
+
+
+def the_certificate_is_for_the_hostname(site: Site, problems: Problems) -> None:
+    """Clients refuse a certificate that doesn't have the name that they asked for."""
+    hostname, names = site.tree["hostname"], site.tree["certificate"]["names"]
+    if hostname.value and names.value and not covered(hostname.value, names.values):
+        problems.unfit(hostname.path, hostname.raw, f"but {names.path} doesn't cover it; add it there")
+
+
+def websites_are_distinct(site: Site, problems: Problems) -> None:
+    """Each name belongs to one site, and no site to Exchange or to the gateway's own ports."""
+    exchange = exchange_hostnames(site.tree) if site.tree["https"]["enabled"].value else []
+    names: dict[str, Node] = {}
+    hostnames: dict[str, Node] = {}
+    for website in site.tree["websites"].value:
+        name = website["name"]
+        if name.value in schema.RESERVED_WEBSITE_NAMES:
+            problems.unfit(name.path, name.raw, "which stands for Exchange's certificate; choose another name")
+        if name.value and names.setdefault(name.value, name) is not name:
+            problems.unfit(name.path, name.raw, f"which is {names[name.value].path} already; choose another name")
+        for node in website["hostnames"].value:
+            first = hostnames.setdefault(node.value, node)
+            if first is not node:
+                problems.unfit(node.path, node.raw, f"which is {first.path} already; a name belongs to one website")
+            if node.value in exchange:
+                problems.unfit(node.path, node.raw, "which is a name of Exchange already; a website needs another")
+        for server in website["servers"].value:
+            _website_server(site, server, problems)
+
+
+def _website_server(site: Site, server: Node, problems: Problems) -> None:
+    """A site on the gateway itself can't have a port that HAProxy takes."""
+    address, port = server["address"], server["port"]
+    own = {own for gateway in site.gateways for own in (gateway.egress, gateway.relay, gateway.reached_at)}
+    own.update(site.tree["service_addresses"].values)
+    here = address.value == "localhost" or getattr(address.value, "is_loopback", False) or address.value in own
+    taken = {**published_ports(site.tree), site.tree["metrics_port"].value: "the metrics"}
+    if address.value is not None and here and port.value in taken:
+        text = f"but {taken[port.value]} has that port on {address.value}, which is the gateway; choose another"
+        problems.unfit(port.path, port.raw, text)
+
+
+def the_metrics_port_is_free(site: Site, problems: Problems) -> None:
+    """One port, one service."""
+    node = site.tree["metrics_port"]
+    taken = {**published_ports(site.tree), schema.SSH_PORT: "ssh"}
+    if node.value in taken:
+        problems.unfit(node.path, node.raw, f"which is the port of {taken[node.value]}; choose another, such as 8404")
+
+
+RULES: tuple[Callable[[Site, Problems], None], ...] = (
+    something_is_published,
+    the_servers_are_there,
+    the_servers_differ,
+    the_gateways_have_their_addresses,
+    no_address_is_used_twice,
+    relay_clients_make_no_open_relay,
+    networks_are_no_wider_than_meant,
+    networks_can_reach_the_gateway,
+    ipv6_is_meant,
+    closed_directories_are_published,
+    the_certificate_is_for_the_hostname,
+    websites_are_distinct,
+    the_metrics_port_is_free,
+)
+
+
+def files_are_good(tree: Node, problems: Problems) -> None:
+    """Every file that the declaration names is on the controller and is what it should be."""
+    certificates = [tree["certificate"]["file"], *(site["certificate_file"] for site in tree["websites"].value)]
+    looked_at: list[tuple[Node, Callable[[str], None]]] = [
+        (tree["exchange"]["ca_file"], values.check_authority_file),
+        *((node, values.check_certificate_file) for node in certificates),
+    ]
+    for node, check_file in looked_at:
+        if node.value:
+            try:
+                check_file(node.value)
+            except Unfit as unfit:
+                problems.unfit(node.path, node.raw, unfit.text)
+
+
+def _are(names: list[str]) -> str:
+    return "is" if len(names) == 1 else "are"
+
+
+def _has(names: list[str]) -> str:
+    return "has" if len(names) == 1 else "have"

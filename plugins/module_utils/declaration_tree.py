@@ -1,0 +1,330 @@
+# Copyright (c) 2026 postern.mail_gateway contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reading the declaration and its part of the inventory by the schema, value by value.
+
+The result is a tree of ``Node`` with every value in its exact form. What is wrong is noted as a problem and replaced by
+its default, so that the rules between the parts (declaration_rules) can still be asked.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.postern.mail_gateway.plugins.module_utils import declaration_schema as schema
+from ansible_collections.postern.mail_gateway.plugins.module_utils import declaration_values as values
+from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_schema import Option
+from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_values import Address, Unfit, show
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong: the variable's path, and the whole sentence about it."""
+
+    path: str
+    sentence: str
+
+    def __str__(self) -> str:
+        return self.sentence
+
+
+class Problems:
+    """Collects problems, each sentence once."""
+
+    def __init__(self, found: Iterable[Problem] = ()) -> None:
+        self.found = list(found)
+
+    def sentence(self, path: str, sentence: str) -> None:
+        """A problem in its own words."""
+        problem = Problem(path, sentence)
+        if problem not in self.found:
+            self.found.append(problem)
+
+    def add(self, path: str, text: str) -> None:
+        """A problem whose sentence begins with the path; a question mark ends it as it is."""
+        self.sentence(path, f"{path} {text}" if text.endswith("?") else f"{path} {text}.")
+
+    def unfit(self, path: str, value: Any, text: str) -> None:
+        """A value that isn't right: "<path> is <value>, <text>."."""
+        self.add(path, f"is {show(value)}, {text}")
+
+
+@dataclass(frozen=True)
+class Unevaluated:
+    """Stands in the declaration for a template that could not be evaluated: its text, and what was wrong."""
+
+    template: str
+    reason: str
+
+    def sentence_end(self) -> str:
+        """What a sentence about the variable says of it."""
+        if self.reason.endswith(" is undefined"):
+            return f"is {show(self.template)}, but {self.reason}; define it"
+        return f"is {show(self.template)}, which can't be evaluated: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """What the declaration needs of the inventory: the groups' hosts, and of each host the few variables.
+
+    ``hosts`` maps a host to those of ``declaration_schema.HOST_VARIABLES`` that it has.
+    """
+
+    groups: Mapping[str, Sequence[str]]
+    hosts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def group(self, name: str) -> list[str]:
+        """The group's hosts in order; none where there is no such group."""
+        return sorted(self.groups.get(name, ()))
+
+    def variable(self, host: str, name: str) -> Any:
+        """The host's variable, None where it has none."""
+        return self.hosts.get(host, {}).get(name)
+
+
+@dataclass(frozen=True)
+class Node:
+    """A part of the declaration after the check.
+
+    ``value`` is the exact form: a dictionary of Nodes by key, a list of Nodes, an address, a network, a text … or
+    None where there is neither a sound value nor a default. ``given`` tells whether a sound value stands in the file.
+    """
+
+    path: str
+    raw: Any
+    value: Any
+    given: bool
+
+    def __getitem__(self, key: str) -> Node:
+        node: Node = self.value[key]
+        return node
+
+    @property
+    def values(self) -> list[Any]:
+        """The exact values of a list's entries."""
+        return [node.value for node in self.value]
+
+
+@dataclass(frozen=True)
+class Server:
+    """An Exchange server as the gateway needs it. ``path`` names the variable that its address comes from."""
+
+    name: str
+    path: str
+    address: Address | str
+    weight: int
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """A gateway's own addresses, None where it has none; ``reached_at`` is Ansible's address for it."""
+
+    name: str
+    egress: Address | None
+    relay: Address | None
+    reached_at: Address | None
+
+
+# --- reading by the schema -------------------------------------------------------------------------------------------
+
+_EXPECTED = {
+    schema.DICTIONARY: "a dictionary",
+    schema.LIST: "a list",
+    schema.BOOLEAN: "true or false",
+    schema.INTEGER: "a whole number",
+    schema.STRING: "a text",
+    schema.FQDN: "a full name such as mail.example.com",
+    schema.CERTIFICATE_NAME: "a full name such as mail.example.com",
+    schema.ADDRESS: "an address such as 192.0.2.10 or 2001:db8::10",
+    schema.NETWORK: "a network such as 192.0.2.0/24, or an address",
+    schema.HOST: "an address or a host name",
+    schema.FILE: "the path of a file",
+    schema.IDENTIFIER: "a short name of the letters a-z, digits and hyphens",
+}
+
+_READERS: dict[str, Callable[[Any], Any]] = {
+    schema.BOOLEAN: values.read_boolean,
+    schema.FQDN: values.read_name,
+    schema.CERTIFICATE_NAME: lambda value: values.read_name(value, wildcard=True),
+    schema.ADDRESS: values.read_address,
+    schema.NETWORK: values.read_network,
+    schema.FILE: values.read_path,
+    schema.IDENTIFIER: values.read_identifier,
+}
+
+
+def read(option: Option, path: str, value: Any, problems: Problems) -> Node:
+    """The Node for a value that stands in the file; problems are noted, and the default takes the place."""
+    try:
+        if isinstance(value, Unevaluated):
+            problems.add(path, value.sentence_end())
+            return _default(option, path)
+        if value is None:
+            entry = path.endswith("]")
+            raise Unfit(f"but must be {_EXPECTED[option.type]}" + ("" if entry else "; leave the key out for none"))
+        if option.type == schema.DICTIONARY:
+            return Node(path, value, _read_dictionary(option, path, value, problems), True)
+        if option.type == schema.LIST:
+            return Node(path, value, _read_list(option, path, value, problems), True)
+        return Node(path, value, _read_leaf(option, value), True)
+    except Unfit as unfit:
+        problems.unfit(path, value, unfit.text)
+        return _default(option, path)
+
+
+def _default(option: Option, path: str) -> Node:
+    """The Node for a key that isn't there (or not usable). The schema's own defaults are sound: nothing is noted."""
+    if option.type == schema.DICTIONARY:
+        return Node(path, None, {key.name: _default(key, f"{path}.{key.name}") for key in option.options}, False)
+    if option.type == schema.LIST:
+        entries = option.default or ()
+        nodes = [Node(f"{path}[{index}]", entry, entry, False) for index, entry in enumerate(entries)]
+        return Node(path, None, None if option.default_text else nodes, False)
+    return Node(path, None, option.default, False)
+
+
+def _read_leaf(option: Option, value: Any) -> Any:
+    if option.optional_text and value == "" and isinstance(value, str):
+        return option.default
+    if option.type == schema.INTEGER:
+        return values.read_integer(value, option.minimum, option.maximum)
+    if option.type == schema.STRING:
+        expected = values.listed(option.choices, "or") if option.choices else _EXPECTED[schema.STRING]
+        text = values.read_text(value, expected)
+        if option.choices and text not in option.choices:
+            close = difflib.get_close_matches(text.lower(), option.choices, 1)
+            raise Unfit(f"but must be {expected}" + (f"; did you mean {close[0]}?" if close else ""))
+        return text
+    if option.type == schema.HOST:
+        return values.read_host(value, option.loopback)
+    return _READERS[option.type](value)
+
+
+def _read_list(option: Option, path: str, value: Any, problems: Problems) -> list[Node]:
+    if isinstance(value, str):
+        parts = [part for part in re.split(r"[,;\s]+", value) if part]
+        raise Unfit(f"but must be a list; write [{', '.join(parts)}]" if parts else "but must be a list; write []")
+    if isinstance(value, dict):
+        raise Unfit("but must be a list; begin each entry with a hyphen")
+    if not isinstance(value, (list, tuple)):
+        raise Unfit("but must be a list")
+    if len(value) < option.at_least:
+        raise Unfit("but must have at least one entry")
+    assert option.elements is not None
+    nodes: list[Node] = []
+    for index, entry in enumerate(value):
+        node = read(option.elements, f"{path}[{index}]", entry, problems)
+        if not node.given:
+            continue
+        twin = next((known for known in nodes if _same(known.value, node.value)), None)
+        if twin is None:
+            nodes.append(node)
+        elif option.elements.type == schema.NETWORK and twin.value != node.value:
+            problems.unfit(node.path, entry, f"which overlaps with {twin.path} ({show(twin.raw)}); keep the wider one")
+        else:
+            problems.unfit(node.path, entry, f"which is {twin.path} already; take one of them out")
+    return nodes
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two entries of a list are the same thing; for networks, whether they have an address in common."""
+    if isinstance(one, (ipaddress.IPv4Network, ipaddress.IPv6Network)):
+        return values.overlap(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(_same(one[key].value, other[key].value) for key in one)
+    return bool(one == other)
+
+
+def _read_dictionary(option: Option, path: str, value: Any, problems: Problems) -> dict[str, Node]:
+    names = [key.name for key in option.options]
+    if not isinstance(value, dict):
+        raise Unfit(f"but must be a dictionary with the keys {values.listed(names)}")
+    for name in value:
+        if name not in names:
+            problems.add(_key_path(path, name), _why_unknown(option, path, name))
+    nodes: dict[str, Node] = {}
+    for key in option.options:
+        inner = f"{path}.{key.name}"
+        if key.name in value:
+            nodes[key.name] = read(key, inner, value[key.name], problems)
+        else:
+            if key.required:
+                problems.add(inner, f"is missing; it must be {_EXPECTED[key.type]}")
+            nodes[key.name] = _default(key, inner)
+    return nodes
+
+
+def _key_path(path: str, name: Any) -> str:
+    return f"{path}.{name}" if isinstance(name, str) and re.fullmatch(r"[\w-]{1,60}", name) else f"{path}[{show(name)}]"
+
+
+def _why_unknown(option: Option, path: str, name: Any) -> str:
+    names = [key.name for key in option.options]
+    if isinstance(name, str) and len(name) <= 60:
+        every = _paths(schema.DECLARATION, schema.DECLARATION.name)
+        elsewhere = [found for found in every if found.endswith(f".{name}")]
+        if elsewhere:
+            return f"isn't known here; its place is {values.listed(elsewhere, 'or')}"
+        close = difflib.get_close_matches(name.lower(), names, 1)
+        if close:
+            return f"isn't known; did you mean {path}.{close[0]}?"
+    return f"isn't known; the keys here are {values.listed(names)}"
+
+
+def _paths(option: Option, path: str) -> Iterator[str]:
+    """The path of every key below the option."""
+    for key in option.options:
+        yield f"{path}.{key.name}"
+        yield from _paths(key, f"{path}.{key.name}")
+    if option.elements is not None:
+        yield from _paths(option.elements, f"{path}[]")
+
+
+# --- the inventory ---------------------------------------------------------------------------------------------------
+
+
+def read_gateway(name: str, inventory: Inventory, problems: Problems) -> Gateway:
+    """The gateway's host variables. Ansible's own, ansible_host, is nobody's business here unless it is an address."""
+    try:
+        reached_at = values.read_address(inventory.variable(name, "ansible_host"))
+    except Unfit:
+        reached_at = None
+    return Gateway(
+        name,
+        _read_variable(schema.EGRESS_ADDRESS, name, inventory, problems),
+        _read_variable(schema.RELAY_ADDRESS, name, inventory, problems),
+        reached_at,
+    )
+
+
+def read_server(name: str, inventory: Inventory, problems: Problems) -> Server | None:
+    """The server's host variables; None where it has no usable address."""
+    weight = _read_variable(schema.SERVER_WEIGHT, name, inventory, problems)
+    for variable in (schema.SERVER_ADDRESS.name, "ansible_host"):
+        if inventory.variable(name, variable) is not None:
+            path, value = f"{variable} of {name}", inventory.variable(name, variable)
+            break
+    else:
+        path, value = f"The name of {name} in the inventory", name
+    found = Problems()
+    address = read(schema.SERVER_ADDRESS, path, value, found).value
+    for problem in found.found:
+        if path.startswith(schema.SERVER_ADDRESS.name):
+            problems.found.append(problem)
+        else:
+            remedy = f"or set {schema.SERVER_ADDRESS.name} of {name}, which is used in its place"
+            problems.found.append(Problem(path, f"{problem.sentence.rstrip('.')}, {remedy}."))
+    return None if address is None else Server(name, path, address, weight)
+
+
+def _read_variable(option: Option, host: str, inventory: Inventory, problems: Problems) -> Any:
+    """A host variable's exact value, its default where the host has none."""
+    value = inventory.variable(host, option.name)
+    if value is None:
+        return option.default
+    return read(option, f"{option.name} of {host}", value, problems).value
