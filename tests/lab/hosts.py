@@ -1,0 +1,131 @@
+"""What makes the hosts differ: the files that they see, and what is set up once they run."""
+
+import hashlib
+import json
+import shutil
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from lab import zones
+from lab.topology import DOMAIN, EXCHANGE, GATEWAYS
+
+if typing.TYPE_CHECKING:
+    from lab.lab import Lab
+
+HERE = Path(__file__).parent
+#: The setup script of each host, below setup/, after `common.sh`.
+SETUP = {name: "gateway.sh" for name in GATEWAYS} | {name: "exchange.sh" for name in EXCHANGE}
+SETUP |= {"dns": "dns.sh", "relay": "relay.sh", "client": "client.sh", "admin": "client.sh"}
+ANYBODY = "NT AUTHORITY\\ANONYMOUS LOGON"
+
+
+def setup_script(host: str) -> str:
+    """Return the shell script that sets the host up once systemd runs."""
+    parts = [HERE / "setup" / "common.sh", HERE / "setup" / SETUP[host]]
+    return "\n".join(part.read_text() for part in parts) + "\ntouch /run/lab-ready\n"
+
+
+def mounts(host: str, root: Path, folder: Path) -> list[tuple[Path, str]]:
+    """Return what the host sees of this machine: path here, path there with podman's options."""
+    if host in GATEWAYS:
+        return []
+    found = [(folder / "ca" / "ca.pem", "/etc/ssl/certs/lab-ca.pem:ro"), (HERE / "files", "/opt/lab:ro")]
+    if host in EXCHANGE:
+        found += [
+            (root / "tests" / "standin", "/opt/standin:ro"),
+            (folder / "ca" / "mail.pem", "/etc/standin/tls.pem:ro"),
+            (folder / "state" / host, "/var/lib/standin"),
+        ]
+    if host == "dns":
+        found.append((folder / "dns", "/etc/bind/lab:ro"))
+    return found
+
+
+def _files(path: Path) -> Iterator[Path]:
+    yield from sorted(item for item in path.rglob("*") if item.is_file() and item.suffix != ".pyc") if path.is_dir() else [path]
+
+
+def contents(host: str, root: Path, folder: Path) -> list[str]:
+    """Return digests of what the host reads, so that it is made anew when that has changed."""
+    readable = [source for source, target in mounts(host, root, folder) if target.endswith(":ro")]
+    return [hashlib.sha256(file.read_bytes()).hexdigest() for source in readable for file in _files(source)]
+
+
+def write_files(slot: int, folder: Path) -> None:
+    """Write what hosts mount: the name server's zones, and empty folders for the Exchange servers' state."""
+    for name, text in zones.name_server_files(slot).items():
+        path = folder / "dns" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    for host in EXCHANGE:
+        (folder / "state" / host).mkdir(parents=True, exist_ok=True)
+
+
+def empty_state(host: str, folder: Path) -> None:
+    """Forget what a host keeps on this machine. The folder itself stays: a container may have it mounted."""
+    state = folder / "state" / host
+    for item in state.iterdir() if state.is_dir() else ():
+        shutil.rmtree(item) if item.is_dir() else item.unlink()
+
+
+def configure(host: str, lab: "Lab") -> None:
+    """Do what an administrator of the host has done before the gateways come."""
+    if host not in EXCHANGE:
+        return
+    path = lab.state_path(host)
+    if not path.is_file():
+        return
+    state = json.loads(path.read_text())
+    relay = [lab.relay_address(gateway) for gateway in GATEWAYS]
+    administer(state, host.upper(), relay, lab.secrets()["mailbox"])
+    fresh = path.with_suffix(".new")
+    fresh.write_text(json.dumps(state, indent=2) + "\n")
+    fresh.replace(path)
+    lab.exec(host, ["systemctl", "enable", "--quiet", "--now", "standin.service"])
+
+
+def administer(state: dict[str, Any], server: str, relay_addresses: list[str], password: str) -> None:
+    """Change a fresh Exchange server's state the way that its administrator has.
+
+    The gateways' relay addresses have a connector that relays; the limits for each source don't throttle the gateways,
+    which are one source for everybody; IMAP and POP run; two mailboxes exist.
+    """
+    name = "Gateway Relay"
+    state["ReceiveConnector"].append(
+        {
+            "Name": name,
+            "Identity": f"{server}\\{name}",
+            "Server": server,
+            "TransportRole": "FrontendTransport",
+            "Bindings": ["0.0.0.0:25"],
+            "RemoteIPRanges": relay_addresses,
+            "Fqdn": f"{server.lower()}.{DOMAIN}",
+            "AuthMechanism": "Tls",
+            "PermissionGroups": "AnonymousUsers",
+        }
+    )
+    state["ADPermission"].append(
+        {
+            "Identity": f"{server}\\{name}",
+            "User": ANYBODY,
+            "ExtendedRights": ["Ms-Exch-SMTP-Accept-Any-Recipient"],
+            "Deny": False,
+        }
+    )
+    for connector in state["ReceiveConnector"]:
+        connector |= {"MaxInboundConnectionPerSource": "Unlimited", "MaxInboundConnectionPercentagePerSource": 100}
+    for service in state["Service"]:
+        if service["Name"].lower().startswith(("msexchangeimap4", "msexchangepop3")):
+            service |= {"Status": "Running", "StartType": "Automatic"}
+    state["Mailbox"] = [
+        {
+            "Name": mailbox,
+            "SamAccountName": mailbox,
+            "PrimarySmtpAddress": f"{mailbox}@{DOMAIN}",
+            "EmailAddresses": [f"SMTP:{mailbox}@{DOMAIN}"],
+            "Password": password,
+        }
+        for mailbox in ("anna", "berta")
+    ]

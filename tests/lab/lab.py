@@ -1,0 +1,388 @@
+"""The lab as an object: bring it up, reset hosts, run commands in them, take it down."""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from lab import authority, hosts, images, topology
+from lab.errors import LabError
+from lab.podman import ENVIRONMENT, check_machine, containers, last_line, networks, podman, remove_containers
+from lab.topology import HOSTS, NETWORKS
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / ".cache" / "lab"
+CHECKOUT_LABEL = "postern.checkout"
+SLOT_LABEL = "postern.lab"
+SPEC_LABEL = "postern.spec"
+RUN = ["--systemd=always", "--cap-add=NET_ADMIN,NET_RAW,SYS_ADMIN,AUDIT_WRITE", "--memory=2g", "--detach"]
+START_LIMIT = 60  # seconds that systemd in a container may take
+
+
+def _quiet(_text: str) -> None:
+    """Say nothing."""
+
+
+def _other_subnets(own_networks: Iterable[str]) -> list[topology.Network]:
+    """Return every subnet of this machine that isn't the lab's own: podman's networks, routes and addresses."""
+    own = set(own_networks)
+    found = []
+    bridges = set()
+    for network in networks():
+        subnets = [topology.parse_network(item["subnet"]) for item in network.get("subnets") or []]
+        if network["name"] in own:
+            bridges.add(network.get("network_interface", ""))
+        else:
+            found += subnets
+    for family in ("-4", "-6"):
+        listed = subprocess.run(["ip", "-json", family, "route"], capture_output=True, text=True, check=False).stdout
+        for route in json.loads(listed or "[]"):
+            if route.get("dev") not in bridges:
+                found.append(topology.parse_network(route.get("dst", "")))
+    return [network for network in found if network]
+
+
+class Lab:
+    """The lab of this checkout.
+
+    Attributes:
+        slot: The number in its addresses and names.
+        folder: `.cache/lab`, where keys, certificates, secrets and the hosts' shared state are.
+    """
+
+    def __init__(self, slot: int, folder: Path = FOLDER, say: Callable[[str], None] = _quiet) -> None:
+        self.slot = slot
+        self.folder = folder
+        self.say = say
+
+    @classmethod
+    def load(cls, say: Callable[[str], None] = _quiet) -> "Lab":
+        """Return the lab that is up.
+
+        Raises:
+            LabError: It isn't.
+        """
+        remembered = cls._remembered()
+        if remembered is None:
+            raise LabError("The lab isn't up: run 'make lab'.")
+        return cls(remembered, say=say)
+
+    @staticmethod
+    def _remembered() -> int | None:
+        """Return the slot in lab.json, unless the file is missing, broken, or was copied from another checkout."""
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            document = json.loads((FOLDER / "lab.json").read_text())
+            if document["checkout"] == str(ROOT) and document["slot"] in topology.SLOTS:
+                return int(document["slot"])
+        return None
+
+    @staticmethod
+    @contextlib.contextmanager
+    def _locked(path: Path = FOLDER / "lock") -> Iterator[None]:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    # What a test asks.
+
+    def container(self, host: str) -> str:
+        """Return the name of the host's container."""
+        if host not in HOSTS:
+            raise LabError(f"There is no host '{host}' in the lab: it has {', '.join(HOSTS)}.")
+        return f"postern-{self.slot}-{host}"
+
+    def address(self, host: str, network: str, family: int = 4) -> str:
+        """Return the address of a host on one of its networks (family 4 or 6).
+
+        Raises:
+            LabError: The host isn't on that network.
+        """
+        self.container(host)
+        numbers = HOSTS[host].numbers
+        if network not in numbers:
+            raise LabError(f"The host '{host}' isn't on the network '{network}', but on {', '.join(numbers)}.")
+        return topology.address(self.slot, network, numbers[network], family)
+
+    def relay_address(self, gateway: str) -> str:
+        """Return the second inside address of a gateway, which mail of relay clients comes from."""
+        return topology.address(self.slot, "inside", topology.RELAY_NUMBERS[gateway])
+
+    def state_path(self, server: str) -> Path:
+        """Return the path, on this machine, of the state that an Exchange stand-in acts on."""
+        return self.folder / "state" / server / "state.json"
+
+    def journal_path(self, server: str) -> Path:
+        """Return the path, on this machine, of what an Exchange stand-in has seen: a JSON object a line."""
+        return self.state_path(server).with_name("journal.jsonl")
+
+    def secrets(self) -> dict[str, str]:
+        """Return the passwords: `mailbox` is that of anna@ and berta@."""
+        document: dict[str, str] = json.loads((self.folder / "secrets.json").read_text())
+        return document
+
+    def exec(
+        self, host: str, argv: Sequence[str], input: str | None = None, check: bool = True, timeout: float = 300  # noqa: A002
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command as root in a host.
+
+        Args:
+            host: Its name.
+            argv: The command, run without a shell.
+            input: Text for its standard input; none otherwise.
+            check: Raise when the exit status isn't 0.
+            timeout: Seconds.
+
+        Raises:
+            LabError: It failed, or the host isn't up.
+        """
+        return self._exec(host, argv, {}, input, check=check, timeout=timeout)
+
+    def _exec(
+        self, host: str, argv: Sequence[str], environment: dict[str, str], data: str | None, *, check: bool, timeout: float
+    ) -> subprocess.CompletedProcess[str]:
+        options = ["--interactive"] if data is not None else []
+        options += [f"--env={name}={value}" for name, value in environment.items()]
+        done = podman("exec", *options, self.container(host), *argv, data=data, check=False, timeout=timeout)
+        if check and done.returncode:
+            said = last_line(done.stderr or done.stdout)
+            raise LabError(f"'{' '.join(argv[:4])}' on {host} ended with status {done.returncode}: {said}")
+        return done
+
+    def status(self) -> list[tuple[str, str]]:
+        """Return each host with `running`, `degraded (failed units)`, or what else keeps it from its work."""
+        def ask(host: str) -> tuple[str, str]:
+            done = self.exec(host, ["systemctl", "is-system-running"], check=False, timeout=30)
+            state = done.stdout.strip()
+            if state == "degraded":
+                failed = self.exec(host, ["systemctl", "list-units", "--failed", "--plain", "--no-legend"]).stdout
+                state += f" ({', '.join(line.split()[0] for line in failed.splitlines())})"
+            return host, state or "down"
+
+        with ThreadPoolExecutor() as pool:
+            return list(pool.map(ask, HOSTS))
+
+    # What changes it.
+
+    @classmethod
+    def up(cls, names: Sequence[str] = (), say: Callable[[str], None] = _quiet) -> "Lab":
+        """Bring the lab up, or only the hosts named; hosts that are at work as they should be are left alone.
+
+        Raises:
+            LabError: A prerequisite is missing, a mirror or podman failed, or a host didn't start.
+        """
+        check_machine()
+        for name in names:
+            if name not in HOSTS:
+                raise LabError(f"There is no host '{name}' in the lab: it has {', '.join(HOSTS)}.")
+        with cls._locked():
+            images.make_images(say)
+            lab = cls(cls._settle(), say=say)
+            lab._prepare()
+            wanted = list(names) or list(HOSTS)
+            existing = {entry["Labels"].get("postern.host"): entry for entry in containers(lab._mine)}
+            with ThreadPoolExecutor() as pool:
+                good = dict(zip(wanted, pool.map(lambda name: lab._is_good(name, existing.get(name)), wanted), strict=True))
+            if existing and not any(good.values()) and len(wanted) == len(HOSTS):
+                # Nothing of it lives: what podman remembers of networks and leases is as stale as the rest.
+                lab._remove_all()
+            lab._create([name for name in wanted if not good[name]])
+        return lab
+
+    @classmethod
+    def down(cls) -> None:
+        """Remove what the lab of this checkout has: containers, networks, state. Certificates and keys stay."""
+        check_machine()
+        with cls._locked():
+            cls(0)._remove_all()
+            (FOLDER / "lab.json").unlink(missing_ok=True)
+            shutil.rmtree(FOLDER / "state", ignore_errors=True)
+
+    def reset(self, names: Sequence[str]) -> None:
+        """Make hosts anew, as bare as they were, and pin the gateways' new SSH host keys.
+
+        Raises:
+            LabError: A name is wrong, or a host didn't start.
+        """
+        check_machine()
+        for name in names:
+            self.container(name)
+        with self._locked():
+            images.make_images(self.say)
+            self._prepare()
+            self._create(list(names))
+
+    # How.
+
+    @property
+    def _mine(self) -> str:
+        return f"{CHECKOUT_LABEL}={ROOT}"
+
+    @classmethod
+    def _settle(cls) -> int:
+        """Find the slot of this checkout, and make its networks if they aren't there. One checkout at a time."""
+        with cls._locked(Path("/run/lock/postern-lab-slots.lock")):
+            own = [entry for entry in networks() if (entry.get("labels") or {}).get(CHECKOUT_LABEL) == str(ROOT)]
+            slots = {int(entry["labels"][SLOT_LABEL]) for entry in own}
+            if len(own) == len(NETWORKS) and len(slots) == 1:
+                return slots.pop()
+            if own:
+                cls(0)._remove_all()
+            slot = topology.choose_slot(ROOT, _other_subnets([]), cls._remembered())
+            for network in NETWORKS:
+                v4, v6 = topology.subnets(slot, network)
+                podman(
+                    "network", "create", "--internal", "--disable-dns", "--ipv6", f"--subnet={v4}", f"--subnet={v6}",
+                    f"--label={CHECKOUT_LABEL}={ROOT}", f"--label={SLOT_LABEL}={slot}",
+                    f"postern-{slot}-{network}",
+                )  # fmt: skip
+            return slot
+
+    def _remove_all(self) -> None:
+        """Remove every container and network with this checkout's label."""
+        remove_containers([entry["Id"] for entry in containers(self._mine)])
+        for entry in networks():
+            if (entry.get("labels") or {}).get(CHECKOUT_LABEL) == str(ROOT):
+                podman("network", "rm", "--force", entry["name"])
+                # podman leaves a bridge behind when the processes of its containers were killed.
+                subprocess.run(["ip", "link", "delete", entry["network_interface"]], capture_output=True, check=False)
+
+    def _prepare(self) -> None:
+        """Make keys, certificates, passwords and the files that hosts read."""
+        ssh = self.folder / "ssh"
+        ssh.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not (ssh / "id_ed25519").is_file():
+            subprocess.run(
+                ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "lab", "-f", str(ssh / "id_ed25519")],
+                check=True, stdin=subprocess.DEVNULL,
+            )  # fmt: skip
+        authority.make_certificates(self.folder / "ca")
+        if not (self.folder / "secrets.json").is_file():
+            path = self.folder / "secrets.json"
+            path.touch(mode=0o600)
+            path.write_text(json.dumps({"mailbox": secrets.token_urlsafe(18)}) + "\n")
+        hosts.write_files(self.slot, self.folder)
+
+    def _join_networks(self) -> None:
+        """Give this machine its address (.1 and ::1) on each bridge; podman gives none on an internal network."""
+        for entry in networks():
+            if (entry.get("labels") or {}).get(CHECKOUT_LABEL) != str(ROOT):
+                continue
+            for item in entry["subnets"]:
+                subnet = topology.parse_network(item["subnet"])
+                assert subnet is not None
+                command = ["ip", "address", "replace", f"{subnet[1]}/{subnet.prefixlen}", "dev", entry["network_interface"]]
+                if subnet.version == 6:
+                    command.append("nodad")
+                done = subprocess.run(command, capture_output=True, text=True, check=False)
+                if done.returncode:
+                    raise LabError(f"This machine can't join {subnet}: {last_line(done.stderr)}")
+
+    def _spec(self, name: str) -> tuple[list[str], str]:
+        """Return the arguments of `podman run` for a host, and a digest of all that it is made from."""
+        host = HOSTS[name]
+        arguments = [*RUN, f"--hostname={name}"]
+        for network in host.numbers:
+            v4, v6 = self.address(name, network), self.address(name, network, 6)
+            arguments.append(f"--network=postern-{self.slot}-{network}:ip={v4},ip6={v6},interface_name={network}")
+        name_server = self.address("dns", next(iter(host.numbers)))
+        arguments += [f"--dns={name_server}", f"--dns-search={topology.DOMAIN}"]
+        arguments += [f"--volume={source}:{target}" for source, target in hosts.mounts(name, ROOT, self.folder)]
+        image = images.reference(host.image)
+        material = [*arguments, image, hosts.setup_script(name), *hosts.contents(name, ROOT, self.folder)]
+        return [*arguments, image], hashlib.sha256("\0".join(material).encode()).hexdigest()[:16]
+
+    def _is_good(self, name: str, entry: dict[str, Any] | None) -> bool:
+        """Tell whether the host's container is up to date and really works: podman may list one that is dead."""
+        if entry is None or entry["State"] != "running" or entry["Labels"].get(SPEC_LABEL) != self._spec(name)[1]:
+            return False
+        return self.exec(name, ["test", "-e", "/run/lab-ready"], check=False, timeout=30).returncode == 0
+
+    def _create(self, names: list[str]) -> None:
+        """Make hosts anew, all at once, then let this machine and the inventory know them."""
+        if names:
+            started = time.monotonic()
+            self.forget_connections(names)
+            remove_containers([self.container(name) for name in names])
+            with ThreadPoolExecutor() as pool:
+                list(pool.map(self._create_one, names))
+            self.say(f"Started {', '.join(names)} in {time.monotonic() - started:.1f} s")
+        self._join_networks()
+        self._write_description()
+
+    def _create_one(self, name: str) -> None:
+        hosts.empty_state(name, self.folder)
+        arguments, spec = self._spec(name)
+        labels = {CHECKOUT_LABEL: str(ROOT), SLOT_LABEL: self.slot, "postern.host": name, SPEC_LABEL: spec}
+        podman(
+            "run", f"--name={self.container(name)}", *(f"--label={key}={value}" for key, value in labels.items()), *arguments
+        )
+        environment = {
+            "LAB_KEY": (self.folder / "ssh" / "id_ed25519.pub").read_text().strip(),
+            "LAB_HOST": name,
+            "LAB_LIMIT": str(START_LIMIT),
+        }
+        self._exec(name, ["sh", "-s"], environment, hosts.setup_script(name), check=True, timeout=START_LIMIT + 30)
+        hosts.configure(name, self)
+
+    def forget_connections(self, names: Sequence[str]) -> None:
+        """Stop OpenSSH from reusing connections to hosts that are about to go."""
+        for name in set(names) & set(topology.GATEWAYS):
+            for socket in self.control_path.parent.glob(f"{self.address(name, 'admin')}-*"):
+                subprocess.run(
+                    ["ssh", "-O", "stop", "-o", f"ControlPath={socket}", name], capture_output=True, check=False, timeout=10
+                )
+                socket.unlink(missing_ok=True)
+
+    @property
+    def control_path(self) -> Path:
+        """Where OpenSSH keeps shared connections: a short path, because a socket's may have 107 characters."""
+        return Path(f"/run/postern-lab-{self.slot}/%h-%p-%r")
+
+    def _write_description(self) -> None:
+        """Write known_hosts, and lab.json for the inventory and for `load`."""
+        up = {entry["Labels"].get("postern.host") for entry in containers(self._mine)}
+        known = []
+        for gateway in [name for name in topology.GATEWAYS if name in up]:
+            keys = self.exec(gateway, ["sh", "-c", "cat /etc/ssh/ssh_host_*_key.pub"]).stdout
+            addresses = ",".join(self.address(gateway, "admin", family) for family in (4, 6))
+            known += [f"{addresses} {' '.join(line.split()[:2])}" for line in keys.splitlines()]
+        self._replace("ssh/known_hosts", "\n".join(known) + "\n")
+        self.control_path.parent.mkdir(mode=0o700, exist_ok=True)
+        description = {
+            "checkout": str(ROOT),
+            "slot": self.slot,
+            "networks": {name: [str(subnet) for subnet in topology.subnets(self.slot, name)] for name in NETWORKS},
+            "hosts": {
+                name: {network: [self.address(name, network), self.address(name, network, 6)] for network in host.numbers}
+                for name, host in HOSTS.items()
+            },
+            "relay_addresses": {gateway: self.relay_address(gateway) for gateway in topology.GATEWAYS},
+            "ssh": {
+                "user": "operator",
+                "key": str(self.folder / "ssh" / "id_ed25519"),
+                "known_hosts": str(self.folder / "ssh" / "known_hosts"),
+                "control_path": str(self.control_path),
+            },
+        }
+        self._replace("lab.json", json.dumps(description, indent=2) + "\n")
+
+    def _replace(self, name: str, text: str) -> None:
+        path = self.folder / name
+        fresh = path.with_name(f".{path.name}.{os.getpid()}")
+        fresh.write_text(text)
+        fresh.replace(path)
+
+    def shell(self, host: str) -> int:
+        """Open a shell in a host, on this terminal; return its exit status."""
+        command = ["podman", "exec", "--interactive", "--tty", self.container(host), "/bin/bash", "--login"]
+        return subprocess.run(command, env=ENVIRONMENT, check=False).returncode
