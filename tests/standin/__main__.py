@@ -29,7 +29,7 @@ class CommandError(Exception):
 def _locked(directory: Path) -> Iterator[None]:
     """One editor at a time."""
     directory.mkdir(parents=True, exist_ok=True)
-    with open(directory / "state.lock", "w") as lock:
+    with (directory / "state.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
@@ -97,7 +97,7 @@ def _set(options: argparse.Namespace) -> None:
         raise CommandError("set wants pairs of a path and a JSON value.")
     with _locked(options.directory):
         document = _read(options.directory)
-        for path, text in zip(options.pairs[::2], options.pairs[1::2]):
+        for path, text in zip(options.pairs[::2], options.pairs[1::2], strict=True):
             state.put(document, path, _value(text))
         _replace(options.directory, document)
 

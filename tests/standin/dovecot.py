@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 import ssl
 from collections.abc import Iterable
@@ -54,7 +53,8 @@ def _listeners(service: str, bindings: Iterable[Binding], tls: bool) -> str:
     for number, binding in enumerate(bindings):
         tail = "    ssl = yes\n" if tls else ""
         lines.append(
-            f"  inet_listener {service}_{number} {{\n    address = {binding.address}\n    port = {binding.port}\n{tail}  }}"
+            f"  inet_listener {service}_{number} {{\n"
+            f"    address = {binding.address}\n    port = {binding.port}\n{tail}  }}"
         )
     return "\n".join(lines)
 
@@ -157,7 +157,8 @@ class Instance:
         if running and wish == self._in_force:
             return
         former, self._in_force = self._in_force, wish
-        self.mail.mkdir(parents=True, exist_ok=True)
+        for mailbox in state.mailboxes:
+            mailstore.prepare(self.mail, mailbox.PrimarySmtpAddress)
         for folder in (self.base, self.base / "run", self.base / "state"):
             folder.mkdir(parents=True, exist_ok=True)
         _write(self.base / "dovecot.conf", wish[0], 0o644)
@@ -196,13 +197,13 @@ class Instance:
     async def _wait_until_ready(self, state: State) -> None:
         """Wait for the greeting on each binding. Dovecot accepts before it can answer, and says so at first."""
         settings = settings_of(self.protocol, state)
-        expected = self.protocol.greeting + b" " + settings.Banner.encode()[:20]
         pairs = [(b, False) for b in settings.UnencryptedOrTLSBindings] + [(b, True) for b in settings.SSLBindings]
         for binding, tls in pairs:
             for _ in range(100):
                 if self._process is None or self._process.returncode is not None:
                     raise DovecotError(f"Dovecot for {self.protocol.name.upper()} ended right away; see its log.")
-                if (await _greeting(binding, tls)).startswith(expected):
+                line = await _greeting(binding, tls)
+                if line.startswith(self.protocol.greeting) and settings.Banner.encode() in line:
                     break
                 await asyncio.sleep(0.1)
             else:
@@ -231,5 +232,5 @@ def _write(path: Path, content: str, mode: int, group: str = "") -> None:
     beside.write_text(content)
     if group:
         shutil.chown(beside, "root", group)
-    os.chmod(beside, mode)
+    beside.chmod(mode)
     beside.rename(path)

@@ -70,7 +70,7 @@ class Response:
 
 
 Handler = Callable[[Request], "Response | Awaitable[Response | None]"]
-"""Answers a request at once, or with something to wait for. None: it wrote the answer itself, by `Connection.stream`."""
+"""Answers a request at once, or with something to wait for. None: the answer is written, by `Connection.stream`."""
 
 
 class BadTarget(ValueError):
@@ -194,7 +194,7 @@ class Connection(asyncio.Protocol):
             self._request = None
             try:
                 answer = self.server.handler(request)
-            except Exception:
+            except Exception:  # noqa: BLE001
                 # One request's bug must not take the others' connections along; the journal of the unit has it.
                 traceback.print_exc()
                 answer = Response(500, close=True)
@@ -207,7 +207,7 @@ class Connection(asyncio.Protocol):
         response: Response | None
         try:
             response = await answer
-        except Exception:
+        except Exception:  # noqa: BLE001 (as in _pump)
             traceback.print_exc()
             response = Response(500, close=True)
         if response is not None:
@@ -238,19 +238,7 @@ class Connection(asyncio.Protocol):
         if len(parts) != 3 or not _TOKEN.fullmatch(parts[0]) or parts[2] not in ("HTTP/1.1", "HTTP/1.0"):
             return self._refuse(400)
         request = Request(parts[0], parts[1], parts[2], [], self, self.requests)
-        for line in lines[1:]:
-            name, colon, value = line.partition(":")
-            if not colon or not _TOKEN.fullmatch(name) or "\n" in line or "\r" in line or "\0" in line:
-                return self._refuse(400)
-            value = value.strip(" \t")
-            request.headers.append((name, value))
-            name = name.lower()
-            if name in request.fields:
-                if name in ("content-length", "host"):
-                    return self._refuse(400)
-                value = f"{request.fields[name]}, {value}"
-            request.fields[name] = value
-        if request.version == "HTTP/1.1" and "host" not in request.fields:
+        if not _read_fields(request, lines[1:]):
             return self._refuse(400)
         try:
             request.path, request.query = canonical(request.target)
@@ -302,6 +290,9 @@ class Connection(asyncio.Protocol):
 
     # Writing
 
+    def _gone(self) -> bool:
+        return self._transport is None
+
     def _head(self, request: Request, response: Response, framing: str) -> bytes:
         lines = [f"HTTP/1.1 {response.status} {REASONS.get(response.status, 'Status')}"]
         lines += [framing] if framing else []
@@ -329,12 +320,12 @@ class Connection(asyncio.Protocol):
         """Send the head at once and then each piece as it comes; an empty one is the end."""
         chunked = request.version == "HTTP/1.1"
         response.close = response.close or not chunked
-        if self._transport is None:
+        if self._transport is None or self._gone():
             return
         self._transport.write(self._head(request, response, "Transfer-Encoding: chunked" if chunked else ""))
         while True:
             piece = await pieces()
-            if self._transport is None:
+            if self._gone():
                 return
             if piece or chunked:
                 self._transport.write(b"%x\r\n%s\r\n" % (len(piece), piece) if chunked else piece)
@@ -344,6 +335,23 @@ class Connection(asyncio.Protocol):
                 await self._can_write
         if self._closes(request, response):
             self._transport.close()
+
+
+def _read_fields(request: Request, lines: list[str]) -> bool:
+    """Take the header lines into the request; whether they are right."""
+    for line in lines:
+        name, colon, value = line.partition(":")
+        if not colon or not _TOKEN.fullmatch(name) or any(char in value for char in "\r\n\0"):
+            return False
+        value = value.strip(" \t")
+        request.headers.append((name, value))
+        name = name.lower()
+        if name in request.fields:
+            if name in ("content-length", "host"):
+                return False
+            value = f"{request.fields[name]}, {value}"
+        request.fields[name] = value
+    return request.version != "HTTP/1.1" or "host" in request.fields
 
 
 class HttpServer:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ class Journal:
         self._number += 1
         if self._number % 10000 == 0 and os.fstat(self._file).st_size > MOST:
             os.ftruncate(self._file, 0)
-        now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
         line = json.dumps({"n": self._number, "time": now, "kind": kind, **fields}, separators=(",", ":"), default=str)
         os.write(self._file, line.encode() + b"\n")
 

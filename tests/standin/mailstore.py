@@ -21,13 +21,19 @@ def folder(root: Path, address: str) -> Path:
     return root / address.lower() / "Maildir"
 
 
-def deliver(root: Path, address: str, message: bytes) -> Path:
-    """Put the message into the inbox of the address, as Maildir asks: written beside, then renamed."""
+def prepare(root: Path, address: str) -> None:
+    """Make the mailbox of the address, empty, where there is none yet."""
     inbox = folder(root, address)
-    for path in (root / address.lower(), inbox, *(inbox / name for name in ("cur", "new", "tmp"))):
+    for path in (inbox.parent, inbox, *(inbox / name for name in ("cur", "new", "tmp"))):
         if not path.is_dir():
             path.mkdir(parents=True, exist_ok=True)
             _give(path)
+
+
+def deliver(root: Path, address: str, message: bytes) -> Path:
+    """Put the message into the inbox of the address, as Maildir asks: written beside, then renamed."""
+    prepare(root, address)
+    inbox = folder(root, address)
     name = f"{time.time():.6f}.P{os.getpid()}Q{next(_count)}.{socket.gethostname()}"
     written = inbox / "tmp" / name
     written.write_bytes(message)

@@ -129,7 +129,7 @@ def channel_bindings(certificate: bytes) -> bytes:
     MD5 of the gss_channel_bindings structure over `tls-server-end-point:` and the certificate's hash.
     """
     data = b"tls-server-end-point:" + hashlib.sha256(certificate).digest()
-    return hashlib.md5(bytes(16) + struct.pack("<I", len(data)) + data).digest()
+    return hashlib.md5(bytes(16) + struct.pack("<I", len(data)) + data, usedforsecurity=False).digest()
 
 
 def md4(data: bytes) -> bytes:
@@ -162,5 +162,5 @@ def md4(data: bytes) -> bytes:
         for mix, constant, order, shifts in rounds:
             for step, index in enumerate(order):
                 a, b, c, d = d, rotate(a + mix(b, c, d) + words[index] + constant, shifts[step % 4]), b, c
-        state = [(old + new) & 0xFFFFFFFF for old, new in zip(state, (a, b, c, d))]
+        state = [(old + new) & 0xFFFFFFFF for old, new in zip(state, (a, b, c, d), strict=True)]
     return struct.pack("<4I", *state)

@@ -19,10 +19,10 @@ from pathlib import Path
 
 from . import connectors, dovecot
 from .journal import Journal
-from .website import Site
 from .smtp import SERVICES, SmtpServer
 from .state import State, StateError, load
 from .values import Binding
+from .website import Site
 
 _LOOK = 0.2  # seconds between two looks at the state file and the certificate
 
@@ -108,13 +108,19 @@ class Server:
             state = load(document)
             former, self._state = self._state, state
             try:
-                await self._listen(former)
-                for instance in self._dovecots if self._mail_access else ():
-                    await instance.apply(state)
+                await self._enforce(former)
             except (StateError, dovecot.DovecotError) as problem:
-                self._state = former or state
+                if former is not None:
+                    self._state, self._text = former, b""
+                    with contextlib.suppress(StateError, dovecot.DovecotError):
+                        await self._enforce(state)
                 raise StateError(str(problem)) from None
             self._text = text
+
+    async def _enforce(self, former: State | None) -> None:
+        await self._listen(former)
+        for instance in self._dovecots if self._mail_access else ():
+            await instance.apply(self.state())
 
     def _wanted(self) -> dict[tuple[str, Binding], str]:
         """(what, where) of each listener that the state asks for, with the Windows service behind it."""
@@ -158,19 +164,14 @@ class Server:
 
     async def run(self, ready: Callable[[], None] = lambda: None) -> None:
         """Serve until cancelled. Raises StateError if the first state can't be brought into force."""
-        self.tls.look()
-        await self.apply()
         self.control_path.unlink(missing_ok=True)
+        # Before the first state is in force: who changes it meanwhile waits for that.
         control = await asyncio.start_unix_server(self._control, self.control_path)
         self.control_path.chmod(0o600)
-        tasks = [asyncio.create_task(self._watch()), asyncio.create_task(self.site.http.sweep())]
-        self.journal.write("started", server=self.state().server.Name)
-        ready()
         try:
-            await asyncio.gather(*tasks)
+            await self.apply()
+            await self._serve(ready)
         finally:
-            for task in tasks:
-                task.cancel()
             control.close()
             self.control_path.unlink(missing_ok=True)
             for listener in self._listeners.values():
@@ -179,7 +180,16 @@ class Server:
             self.site.http.stop()
             for instance in self._dovecots:
                 await instance.stop()
-            await asyncio.sleep(0)
+
+    async def _serve(self, ready: Callable[[], None]) -> None:
+        tasks = [asyncio.create_task(self._watch()), asyncio.create_task(self.site.http.sweep())]
+        self.journal.write("started", server=self.state().server.Name)
+        ready()
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
 
     async def _watch(self) -> None:
         """Look whether the state file changed under another editor's hand than `set`."""

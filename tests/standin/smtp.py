@@ -452,16 +452,17 @@ class Session:
                     return False
             elif name == "BODY" and value.upper() in ("7BIT", "8BITMIME", "BINARYMIME"):
                 self.binary = value.upper() == "BINARYMIME"
-            elif name == "SMTPUTF8" and self.rules.SmtpUtf8Enabled and not value:
-                pass
-            elif name in ("RET", "ENVID") and self.rules.DeliveryStatusNotificationEnabled and value:
-                pass
-            elif name == "AUTH" and value:
-                pass  # RFC 4954 section 5: may be ignored
-            else:
+            elif not self._knows_mail_parameter(name, value):
                 await self._answer("501 5.5.4 Invalid arguments")
                 return False
         return True
+
+    def _knows_mail_parameter(self, name: str, value: str) -> bool:
+        if name == "SMTPUTF8":
+            return bool(self.rules.SmtpUtf8Enabled) and not value
+        if name in ("RET", "ENVID"):
+            return bool(self.rules.DeliveryStatusNotificationEnabled and value)
+        return name == "AUTH" and bool(value)  # RFC 4954 section 5: may be ignored
 
     async def rcpt_command(self, argument: str) -> None:
         keyword, _, rest = argument.partition(":")

@@ -571,16 +571,15 @@ def put(document: Document, path: str, value: Any) -> None:
             if not isinstance(here, list):
                 raise StateError(f"{path} isn't in the state: {kind_name} is no list.")
             index = None if step[1] == "+" else _select(here, step[1], kind_name)
-            if not last and index is None:
+            if index is None and last and value is not None:
+                here.append(value)
+                break
+            if index is None:
                 raise StateError(f"{path} isn't in the state: {kind_name} has no {step[1]}.")
             if not last:
                 here = here[index]
             elif value is None:
-                if index is None:
-                    raise StateError(f"{path} isn't in the state: {kind_name} has no {step[1]}.")
                 del here[index]
-            elif index is None:
-                here.append(value)
             else:
                 here[index] = value
             continue

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,17 +105,14 @@ def some_of(*names: str) -> Reader:
     single = one_of(*names)
 
     def read(value: Any) -> frozenset[str]:
-        parts: Iterable[Any] = value.split(",") if isinstance(value, str) else value if isinstance(value, list) else [1]
-        found = set()
-        for part in parts:
-            part = part.strip() if isinstance(part, str) else part
-            if isinstance(part, str) and part.lower() in ("none", ""):
-                continue
-            try:
-                found.add(single(part))
-            except ValueError:
-                raise ValueError("None, or some of " + ", ".join(names)) from None
-        return frozenset(found)
+        parts = value.split(",") if isinstance(value, str) else value
+        if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
+            raise ValueError("None, or some of " + ", ".join(names))
+        spelled = (part.strip() for part in parts)
+        try:
+            return frozenset(single(part) for part in spelled if part.lower() not in ("none", ""))
+        except ValueError:
+            raise ValueError("None, or some of " + ", ".join(names)) from None
 
     return read
 

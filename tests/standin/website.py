@@ -270,7 +270,7 @@ class Site:
             return Response(404, b"404 - File or directory not found.")
         if directory.name == "owa" and rest == "auth.owa":
             return self._form_logon(request, directory)
-        if directory.name == "owa" and rest.split("/")[0] == "auth":
+        if directory.name == "owa" and rest.split("/", maxsplit=1)[0] == "auth":
             return self._logon_page(request)
         if directory.name == "autodiscover" and rest == "autodiscover.json":
             url = f"https://{request.get('host')}/autodiscover/autodiscover.xml"
@@ -376,6 +376,7 @@ class Site:
         return base64.b64encode(hmac.digest(self._tls_key(), plain.encode(), "sha256")).decode()
 
     def _cookie_user(self, request: Request) -> SimpleNamespace | None:
+        # Cookie lines that came apart were joined as other fields are.
         pairs = (part.strip().partition("=") for part in request.get("cookie").replace(", ", "; ").split(";"))
         cookies = {name: value for name, _, value in pairs}
         try:
@@ -416,7 +417,9 @@ class Site:
             return user or self._unauthorized(request, settings)
         held = request.connection.notes.get("ntlm")
         if isinstance(held, SimpleNamespace) and windows and not scheme:
-            return held.user
+            user = held.user
+            assert isinstance(user, SimpleNamespace)
+            return user
         return self._unauthorized(request, settings)
 
     def _unauthorized(self, request: Request, settings: SimpleNamespace) -> Response:
