@@ -191,9 +191,8 @@ def ask_imap(probe: dict[str, Any]) -> dict[str, Any]:
                 result["messages"] = int((client.select("INBOX", readonly=True)[1][0] or b"0").decode())
             except imaplib.IMAP4.error as error:
                 result["logon"] = f"NO {error}"
-        client.logout()
     finally:
-        client.shutdown()
+        client.logout()
     return result
 
 

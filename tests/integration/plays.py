@@ -1,0 +1,64 @@
+"""Playbooks run as a person runs them, and what came of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+INVENTORY = ROOT / "inventory" / "lab"
+_RECAP = re.compile(r"^(?P<host>\S+)\s+: (?P<counts>ok=\d+.*)$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of ansible-playbook: ``recap`` is host → counter → number, as in the play recap."""
+
+    status: int
+    output: str
+    recap: dict[str, dict[str, int]]
+    seconds: float
+
+    @property
+    def changed(self) -> int:
+        return sum(counts["changed"] for counts in self.recap.values())
+
+    @property
+    def text(self) -> str:
+        """The output without line breaks and JSON's escapes, for finding sentences in it."""
+        return re.sub(r"\s+", " ", self.output.replace('\\"', '"').replace("\\n", " "))
+
+
+def play(playbook: str | Path, *arguments: str, variables: dict[str, Any] | None = None) -> Run:
+    """Run a playbook against the lab's inventory; never raise because of its exit status.
+
+    :param playbook: relative to the root of the checkout.
+    :param variables: extra variables, which win over everything else.
+    """
+    command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(INVENTORY), str(ROOT / playbook)]
+    if variables:
+        command += ["-e", json.dumps(variables)]
+    environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
+    began = time.monotonic()
+    done = subprocess.run(
+        [*command, *arguments],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+    recap = {
+        match["host"]: {name: int(number) for name, number in re.findall(r"(\w+)=(\d+)", match["counts"])}
+        for match in _RECAP.finditer(done.stdout)
+    }
+    return Run(done.returncode, done.stdout, recap, time.monotonic() - began)

@@ -1,0 +1,257 @@
+"""What the lab's gateways must do, asked from the right places with real clients. The demo shows it, the tests hold to it.
+
+Each check takes the lab and a gateway's name and returns rows: where the question was asked, what was asked, what came, and
+whether that is right.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+from lab import Lab
+from probes import ask
+from standin import journal
+
+MAIL = "mail.example.test"
+EXCHANGE = ("ex1", "ex2")
+# Virtual directory → where a client begins, and what a healthy server says to somebody who isn't logged on yet.
+OPEN = {
+    "owa": ("/owa/", (200, 302)),
+    "ews": ("/EWS/Exchange.asmx", (401,)),
+    "mapi": ("/mapi/emsmdb/", (401,)),
+    "rpc": ("/rpc/rpcproxy.dll", (401,)),
+    "oab": ("/OAB/oab.xml", (401,)),
+    "activesync": ("/Microsoft-Server-ActiveSync", (401,)),
+    "autodiscover": ("/Autodiscover/Autodiscover.xml", (401,)),
+    "rest": ("/api/v2.0/me", (401,)),
+}
+CLOSED = {"ecp": ("/ecp/", (200, 302, 401)), "powershell": ("/PowerShell/", (200, 302, 401))}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table."""
+
+    place: str
+    asked: str
+    came: str
+    right: bool
+
+
+def web(lab: Lab, gateway: str, path: str, network: str = "outside", scheme: str = "https", **more: Any) -> dict[str, Any]:
+    """A probe for a path of the mail name at one gateway."""
+    return {"kind": "http", "url": f"{scheme}://{MAIL}{path}", "connect": lab.address(gateway, network), **more}
+
+
+def came(answer: dict[str, Any]) -> str:
+    """What came to an HTTP request, in a few words."""
+    if "error" in answer:
+        return str(answer["error"])
+    server = answer["headers"].get("x-feserver")
+    return f"{answer['status']}{f' from {server}' if server else ''}"
+
+
+def wait_for(true: Callable[[], bool], seconds: float = 30) -> bool:
+    """Wait until something is so; tell whether it came to be."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.3)
+    return True
+
+
+def servers(lab: Lab, gateway: str) -> dict[str, dict[str, str]]:
+    """Return backend → server → status (``UP``, ``DOWN``, …), as the gateway's statistics tell the monitoring network."""
+    answer, = ask(lab, "admin", {"kind": "http", "url": "http://gateway:8404/;csv", "connect": lab.address(gateway, "admin"), "keep": 10**6})
+    found: dict[str, dict[str, str]] = {}
+    for line in csv.DictReader(io.StringIO(answer["body"].removeprefix("# "))):
+        if line["svname"] not in ("FRONTEND", "BACKEND"):
+            found.setdefault(line["pxname"], {})[line["svname"]] = line["status"].split()[0]
+    return found
+
+
+def down(lab: Lab, gateway: str) -> list[str]:
+    """Return ``backend/server`` of what is out of rotation."""
+    return sorted(f"{backend}/{server}" for backend, states in servers(lab, gateway).items() for server, state in states.items() if state != "UP")
+
+
+def all_servers_up(lab: Lab, gateway: str) -> list[Row]:
+    wait_for(lambda: not down(lab, gateway))
+    out, states = down(lab, gateway), servers(lab, gateway)
+    told = ", ".join(out) or f"{sum(len(found) for found in states.values())} servers in {len(states)} backends UP"
+    return [Row("admin", "every server of every backend is healthy", told, not out and bool(states))]
+
+
+def virtual_directories(lab: Lab, gateway: str) -> list[Row]:
+    answers = ask(lab, "client", *(web(lab, gateway, path) for path, _ in OPEN.values()))
+    return [
+        Row("client", f"GET https://{MAIL}{path}", came(answer), answer.get("status") in wanted and "x-feserver" in answer["headers"])
+        for (path, wanted), answer in zip(OPEN.values(), answers, strict=True)
+    ]
+
+
+def closed_paths(lab: Lab, gateway: str) -> list[Row]:
+    rows = []
+    for place, network, right in (("client", "outside", False), ("admin", "admin", True)):
+        answers = ask(lab, place, *(web(lab, gateway, path, network) for path, _ in CLOSED.values()))
+        for (path, wanted), answer in zip(CLOSED.values(), answers, strict=True):
+            good = answer.get("status") in wanted and "x-feserver" in answer["headers"] if right else answer.get("status") == 403
+            rows.append(Row(place, f"GET https://{MAIL}{path}", came(answer), good))
+    return rows
+
+
+def redirect(lab: Lab, gateway: str) -> list[Row]:
+    answer, = ask(lab, "client", web(lab, gateway, "/owa/", scheme="http"))
+    target = answer.get("headers", {}).get("location", "")
+    return [Row("client", f"GET http://{MAIL}/owa/", f"{came(answer)} to {target}", answer.get("status") == 301 and target == f"https://{MAIL}/owa/")]
+
+
+def certificate(lab: Lab, gateway: str) -> list[Row]:
+    answer, = ask(lab, "client", web(lab, gateway, "/owa/"))
+    tls = answer.get("tls", {})
+    return [Row("client", "TLS certificate on 443", f"{tls.get('subject')} by {tls.get('issuer')}, {tls.get('version')}", MAIL in tls.get("names", []))]
+
+
+def website(lab: Lab, gateway: str) -> list[Row]:
+    answer, = ask(lab, "client", {"kind": "http", "url": "https://www.example.test/", "connect": lab.address(gateway, "outside")})
+    return [Row("client", "GET https://www.example.test/", came(answer), answer.get("status") == 200 and "x-feserver" not in answer["headers"])]
+
+
+def smtp(lab: Lab, gateway: str, network: str, recipient: str, subject: str = "", **more: Any) -> dict[str, Any]:
+    """A probe that sends one mail through a gateway."""
+    return {
+        "kind": "smtp", "connect": lab.address(gateway, network), "sender": "sender@outside.example", "recipients": [recipient],
+        "subject": subject or f"probe {uuid4().hex}", **more,
+    }  # fmt: skip
+
+
+def delivered(lab: Lab, subject: str) -> dict[str, Any]:
+    """Return what the Exchange server that accepted a mail noted about it; nothing where none did."""
+    for server in EXCHANGE:
+        for event in events(lab, server, "smtp_message"):
+            if event["subject"] == subject:
+                return event
+    return {}
+
+
+def events(lab: Lab, server: str, kind: str, since: int = 0) -> list[dict[str, Any]]:
+    """Return what an Exchange server saw, of one kind and after event number ``since``."""
+    return list(journal.read(lab.journal_path(server), kind, since))
+
+
+def exchange(lab: Lab, server: str, *arguments: str) -> str:
+    """Run the stand-in's command line on a server: ``exchange(lab, "ex1", "set", PATH, JSON)``."""
+    return lab.exec(server, ["env", "PYTHONPATH=/opt", "python3", "-m", "standin", *arguments]).stdout
+
+
+def mail(lab: Lab, gateway: str) -> list[Row]:
+    """Own domain in from outside by the ordinary connector; relay only from the relay host, by the relay connector."""
+    rows = []
+    for place, network, recipient, accepted, source in (
+        ("client", "outside", "anna@example.test", True, lab.address(gateway, "inside")),
+        ("client", "outside", "somebody@elsewhere.example", False, ""),
+        ("relay", "inside", "somebody@elsewhere.example", True, lab.relay_address(gateway)),
+        ("relay", "inside", "anna@example.test", True, lab.relay_address(gateway)),
+    ):
+        probe = smtp(lab, gateway, network, recipient)
+        answer, = ask(lab, place, probe)
+        told = answer.get("error") or answer.get(f"rcpt {recipient}") or answer.get("mail") or str(answer)
+        if accepted:
+            event = delivered(lab, probe["subject"])
+            connector = str(event.get("connector", "")).split("\\")[-1]
+            wanted = "Gateway Relay" if place == "relay" else "Default Frontend"
+            told = f"{answer.get('data', told)[:24]}… {connector} saw {event.get('source')}" if event else told
+            right = connector.startswith(wanted) and event.get("source") == source
+        else:
+            right = told.startswith("550 5.7.54")
+        rows.append(Row(place, f"mail to {recipient}", told, right))
+    return rows
+
+
+def mailboxes(lab: Lab, gateway: str) -> list[Row]:
+    """A logon over TLS by every door that IMAP and POP have."""
+    password = lab.secrets()["mailbox"]
+    probes = [
+        {"kind": kind, "port": port, "tls": tls, "connect": lab.address(gateway, "outside"), "server_name": MAIL, "user": "anna@example.test", "password": password}
+        for kind, port, tls in (("imap", 993, "implicit"), ("imap", 143, "starttls"), ("pop3", 995, "implicit"), ("pop3", 110, "starttls"))
+    ]
+    return [
+        Row("client", f"{probe['kind'].upper()} logon on {probe['port']} ({probe['tls']} TLS)", answer.get("logon") or str(answer.get("error")),
+            str(answer.get("logon")).startswith(("OK", "+OK")))
+        for probe, answer in zip(probes, ask(lab, "client", *probes), strict=True)
+    ]  # fmt: skip
+
+
+def metrics(lab: Lab, gateway: str) -> list[Row]:
+    rows = []
+    for place, network, wanted in (("client", "outside", False), ("admin", "admin", True)):
+        answer, = ask(lab, place, {"kind": "http", "url": "http://gateway:8404/metrics", "connect": lab.address(gateway, network), "keep": 200})
+        open_ = answer.get("status") == 200 and "haproxy_" in answer["body"]
+        rows.append(Row(place, "GET http://gateway:8404/metrics", came(answer), open_ == wanted))
+    return rows
+
+
+def sick_virtual_directory(lab: Lab, gateway: str) -> list[Row]:
+    """One service of one server is sick: it alone leaves, and nobody notices."""
+    exchange(lab, "ex1", "set", "ServerComponentState[EwsProxy].State", '"Inactive"')
+    try:
+        wait_for(lambda: down(lab, gateway) != [])
+        out = down(lab, gateway)
+        answers = ask(lab, "client", *[web(lab, gateway, OPEN["ews"][0])] * 10)
+        others = ask(lab, "client", *[web(lab, gateway, OPEN["owa"][0])] * 10)
+    finally:
+        exchange(lab, "ex1", "set", "ServerComponentState[EwsProxy].State", '"Active"')
+    from_ex1 = sum("EX1" in answer["headers"].get("x-feserver", "EX1").upper() for answer in answers)
+    served = {answer["headers"].get("x-feserver", "").upper() for answer in others}
+    back = wait_for(lambda: not down(lab, gateway))
+    return [
+        Row("admin", "EWS of ex1 is sick: what leaves rotation", ", ".join(out), out == ["exchange_ews/ex1"]),
+        Row("client", "10 × EWS meanwhile", f"{len(answers) - from_ex1} answered by ex2", from_ex1 == 0 and all(a.get("status") == 401 for a in answers)),
+        Row("client", "10 × OWA meanwhile", f"answered by {', '.join(sorted(served))}", {name.split('.')[0] for name in served} == {"EX1", "EX2"}),
+        Row("admin", "EWS of ex1 is well again", "back in rotation" if back else ", ".join(down(lab, gateway)), back),
+    ]
+
+
+def server_down(lab: Lab, gateway: str) -> list[Row]:
+    """A whole server dies while clients work: none of their requests fails."""
+    half = [web(lab, gateway, path) for path, _ in OPEN.values()] * 8
+    before = ask(lab, "client", *half, parallel=4)
+    lab.exec("ex1", ["systemctl", "kill", "--signal=SIGKILL", "standin"])
+    lab.exec("ex1", ["systemctl", "stop", "standin"])
+    try:
+        at_once = ask(lab, "client", *half, parallel=4)
+        wait_for(lambda: "exchange_owa/ex1" in down(lab, gateway))
+        later = ask(lab, "client", *half, parallel=4)
+        probe = smtp(lab, gateway, "outside", "anna@example.test")
+        sent, = ask(lab, "client", probe)
+    finally:
+        lab.exec("ex1", ["systemctl", "start", "standin"])
+    failed = [came(answer) for answer in before + at_once + later if answer.get("status", 999) >= 500]
+    back = wait_for(lambda: not down(lab, gateway), 60)
+    return [
+        Row("client", f"{len(half) * 3} HTTPS requests while ex1 dies", f"{len(failed)} failed{': ' + failed[0] if failed else ''}", not failed),
+        Row("client", "mail while ex1 is down", sent.get("data", str(sent))[:40], sent.get("data", "").startswith("250")),
+        Row("admin", "ex1 is back", "all UP" if back else ", ".join(down(lab, gateway)), back),
+    ]
+
+
+CHECKS: tuple[Callable[[Lab, str], list[Row]], ...] = (
+    all_servers_up,
+    certificate,
+    virtual_directories,
+    closed_paths,
+    redirect,
+    website,
+    mail,
+    mailboxes,
+    metrics,
+    sick_virtual_directory,
+    server_down,
+)
