@@ -25,7 +25,7 @@ _PLACE = re.compile(r"(?:parsing )?\[(?P<file>[^\]]*?):(?P<line>\d+)\]\s*:?\s*")
 _SUMMARY = re.compile(
     r"^(?:config : )?(?:Error\(s\) found in configuration file|Fatal errors found in configuration)"
     r"|^\[/usr/sbin/haproxy\.main\(\)\] Some protocols failed|^haproxy version is|^path to executable|^Loading failure!"
-    r"|^New worker .* forked|^Loading success|^Current worker .* exited|^All workers exited|^Exiting Master"
+    r"|^(?:backend|proxy) .* has no server available|^New worker .* forked|^Loading success|^Current worker .* exited|^All workers exited|^Exiting Master"
 )
 
 
