@@ -22,7 +22,9 @@ printf 'Date: %s\nSHA256:\n %s %s Packages\n' \
     "$(LC_ALL=C date -Ru)" "$(sha256sum Packages | cut -d ' ' -f 1)" "$(stat -c %s Packages)" >Release
 # Not signed, and out of reach for anybody but this image.
 echo 'deb [trusted=yes] file:/opt/packages ./' >/etc/apt/sources.list
+# As in a cloud image, there are no lists, and they don't look fresh either: whoever installs updates them first.
 rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin
+touch --date='30 days ago' /var/lib/apt/lists
 
 useradd --create-home --shell /bin/bash --gid operator operator
 echo 'operator ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/operator
