@@ -49,11 +49,11 @@ class Change:
 
 
 def safe_path(path: str) -> str:
-    """Return ``path`` if it stays below the root; raise TransactionError otherwise."""
+    """Return ``path`` in its shortest spelling if it stays below the root; raise TransactionError otherwise."""
     parts = Path(path).parts
-    if not path or Path(path).is_absolute() or ".." in parts or parts[0] in (MANIFEST, STAGING):
-        raise TransactionError(f"The file name '{path}' must be relative and stay below the folder it is managed in.")
-    return path
+    if not parts or Path(path).is_absolute() or ".." in parts or "\0" in path or parts[0] in (MANIFEST, STAGING):
+        raise TransactionError(f"The file name {path!r} must be relative and stay below the folder it is managed in.")
+    return str(Path(path))
 
 
 def _read(path: Path) -> bytes | None:
@@ -63,6 +63,16 @@ def _read(path: Path) -> bytes | None:
         return None
     except OSError as error:
         raise TransactionError(f"{path} can't be read ({error.strerror}); nothing was changed.") from error
+
+
+def _write(path: Path, content: bytes, mode: int) -> None:
+    """Write a new file, onto the disk before its name counts; a secret is never readable for others meanwhile."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as stream:
+        stream.write(content)
+        os.fchmod(stream.fileno(), mode)
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 class FileTransaction:
@@ -82,7 +92,8 @@ class FileTransaction:
         self.staging = self.root / STAGING
         self.files = {safe_path(file.path): file for file in files}
         self.kept = sorted({safe_path(path) for path in kept} - set(self.files))
-        self._swapped: list[Change] = []
+        # Paths that the swap has set about, and whether something was there before.
+        self._swapped: list[tuple[str, bool]] = []
 
     def previous(self) -> list[str]:
         """Return the relative paths that the last committed transaction made."""
@@ -91,12 +102,14 @@ class FileTransaction:
             return []
         try:
             paths = json.loads(content)
-            return [safe_path(path) for path in paths if isinstance(path, str)]
-        except (ValueError, TypeError) as error:
+        except ValueError:
+            paths = None
+        if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
             raise TransactionError(
                 f"{self.root / MANIFEST} is not a list of file names; "
                 "remove it (nothing will be pruned then) and run again."
-            ) from error
+            )
+        return [safe_path(path) for path in paths]
 
     def changes(self) -> list[Change]:
         """Return what differs from the wanted set, in the order of the paths."""
@@ -113,55 +126,47 @@ class FileTransaction:
         return sorted(found, key=lambda change: change.path)
 
     def stage(self, folder: Path | None = None) -> Path:
-        """Write every wanted file into the staging folder and return it; kept files are linked into it.
+        """Write every wanted file into a folder and return it; kept files are linked into it.
 
-        :param folder: another place, for a check that must not write below the root.
+        :param folder: another place than the staging folder, for a check that must not write below the root.
         """
-        staging = folder or self.staging
+        new = folder or self._new
         try:
             if folder is None:
                 self.discard()
-            staging.mkdir(mode=0o700, parents=True, exist_ok=folder is not None)
+                self.staging.mkdir(mode=0o700)
+            new.mkdir(mode=0o700, parents=True, exist_ok=True)
             for file in self.files.values():
-                target = staging / file.path
+                target = new / file.path
                 target.parent.mkdir(parents=True, exist_ok=True)
-                descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-                with os.fdopen(descriptor, "wb") as stream:
-                    stream.write(file.content)
-                    os.fchmod(stream.fileno(), file.mode)
-                    stream.flush()
-                    os.fsync(stream.fileno())
+                _write(target, file.content, file.mode)
             for path in self.kept:
-                target = staging / path
+                target = new / path
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.symlink_to(self.root / path)
         except OSError as error:
             if folder is None:
-                self.discard()
+                shutil.rmtree(self.staging, ignore_errors=True)
             raise TransactionError(
-                f"The new files can't be written below {staging.parent} ({error.strerror}); nothing was changed."
+                f"The new files can't be written below {folder or self.root} ({error.strerror}); nothing was changed."
             ) from error
-        return staging
+        return new
 
     def swap(self) -> None:
         """Put the staged files in place of the old ones, and remove those that are ours no more."""
         changes = self.changes()
         try:
             # Both sets are remembered until the commit, so that a run killed in between leaves no orphan.
+            self._save(MANIFEST)
             self._remember({*self.previous(), *self.files})
             for change in changes:
+                self._save(change.path)
                 target = self.root / change.path
-                if change.before is not None:
-                    saved = self.staging / "old" / change.path
-                    saved.parent.mkdir(parents=True, exist_ok=True)
-                    saved.unlink(missing_ok=True)
-                    os.link(target, saved)
-                self._swapped.append(change)
                 if change.after is None:
                     target.unlink()
                 else:
                     target.parent.mkdir(parents=True, exist_ok=True)
-                    os.replace(self.staging / change.path, target)
+                    os.replace(self._new / change.path, target)
         except OSError as error:
             self.restore()
             raise TransactionError(
@@ -169,14 +174,12 @@ class FileTransaction:
             ) from error
 
     def restore(self) -> None:
-        """Put the old files back after a swap."""
-        for change in reversed(self._swapped):
-            target = self.root / change.path
-            saved = self.staging / "old" / change.path
-            if saved.exists():
-                os.replace(saved, target)
-            elif change.before is None:
-                target.unlink(missing_ok=True)
+        """Put the old files back after a swap, and the manifest last; this takes no space on the disk."""
+        for path, existed in reversed(self._swapped):
+            if existed:
+                os.replace(self._old / path, self.root / path)
+            else:
+                (self.root / path).unlink(missing_ok=True)
         self._swapped.clear()
         self.discard()
 
@@ -188,12 +191,34 @@ class FileTransaction:
 
     def discard(self) -> None:
         """Remove the staging folder, this transaction's or one that a killed run left."""
-        if self.staging.exists():
+        if self.staging.is_symlink() or self.staging.is_file():
+            self.staging.unlink()
+        elif self.staging.exists():
             shutil.rmtree(self.staging)
+
+    def interrupted(self) -> bool:
+        """Tell whether an earlier run was cut short. Which files were in use meanwhile can't be known then."""
+        return os.path.lexists(self.staging)
 
     def settled(self) -> bool:
         """Tell whether the manifest names exactly this set and no staging folder is left."""
-        return self.previous() == sorted(self._ours()) and not self.staging.exists()
+        return self.previous() == sorted(self._ours()) and not self.interrupted()
+
+    @property
+    def _new(self) -> Path:
+        return self.staging / "new"
+
+    @property
+    def _old(self) -> Path:
+        return self.staging / "old"
+
+    def _save(self, path: str) -> None:
+        """Keep what is there now as a hard link (a link stays a link) for ``restore``."""
+        existed = os.path.lexists(self.root / path)
+        if existed:
+            (self._old / path).parent.mkdir(parents=True, exist_ok=True)
+            os.link(self.root / path, self._old / path, follow_symlinks=False)
+        self._swapped.append((path, existed))
 
     def _ours(self) -> set[str]:
         return {*self.files, *(set(self.kept) & set(self.previous()))}
@@ -201,5 +226,6 @@ class FileTransaction:
     def _remember(self, paths: set[str]) -> None:
         self.staging.mkdir(mode=0o700, exist_ok=True)
         fresh = self.staging / MANIFEST
-        fresh.write_text(json.dumps(sorted(paths), indent=1) + "\n", encoding="utf-8")
+        fresh.unlink(missing_ok=True)
+        _write(fresh, json.dumps(sorted(paths), indent=1).encode() + b"\n", 0o644)
         os.replace(fresh, self.root / MANIFEST)
