@@ -32,7 +32,9 @@ def _is_good(certificate: Path, authority: Path) -> bool:
         ["x509", "-in", str(certificate), "-noout", "-checkend", str(WEEK)],
         ["verify", "-CAfile", str(authority), str(certificate)],
     )
-    return all(subprocess.run(["openssl", *check], capture_output=True, check=False).returncode == 0 for check in checks)
+    return all(
+        subprocess.run(["openssl", *check], capture_output=True, check=False).returncode == 0 for check in checks
+    )
 
 
 def _write(path: Path, text: str) -> None:

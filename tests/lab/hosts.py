@@ -4,7 +4,6 @@ import hashlib
 import json
 import shutil
 import typing
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ if typing.TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 #: The setup script of each host, below setup/, after `common.sh`.
-SETUP = {name: "gateway.sh" for name in GATEWAYS} | {name: "exchange.sh" for name in EXCHANGE}
+SETUP = dict.fromkeys(GATEWAYS, "gateway.sh") | dict.fromkeys(EXCHANGE, "exchange.sh")
 SETUP |= {"dns": "dns.sh", "relay": "relay.sh", "client": "client.sh", "admin": "client.sh"}
 ANYBODY = "NT AUTHORITY\\ANONYMOUS LOGON"
 
@@ -43,8 +42,10 @@ def mounts(host: str, root: Path, folder: Path) -> list[tuple[Path, str]]:
     return found
 
 
-def _files(path: Path) -> Iterator[Path]:
-    yield from sorted(item for item in path.rglob("*") if item.is_file() and item.suffix != ".pyc") if path.is_dir() else [path]
+def _files(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    return sorted(item for item in path.rglob("*") if item.is_file() and item.suffix != ".pyc")
 
 
 def contents(host: str, root: Path, folder: Path) -> list[str]:
@@ -75,12 +76,11 @@ def configure(host: str, lab: "Lab") -> None:
     if host not in EXCHANGE:
         return
     path = lab.state_path(host)
-    if not path.is_file():
-        return
     state = json.loads(path.read_text())
     relay = [lab.relay_address(gateway) for gateway in GATEWAYS]
     administer(state, host.upper(), relay, lab.secrets()["mailbox"])
     fresh = path.with_suffix(".new")
+    fresh.touch(mode=0o600)
     fresh.write_text(json.dumps(state, indent=2) + "\n")
     fresh.replace(path)
     lab.exec(host, ["systemctl", "enable", "--quiet", "--now", "standin.service"])

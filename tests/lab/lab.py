@@ -9,19 +9,21 @@ import secrets
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
 from lab import authority, hosts, images, topology
 from lab.errors import LabError
-from lab.podman import ENVIRONMENT, check_machine, containers, last_line, networks, podman, remove_containers
+from lab.podman import ENVIRONMENT, check_machine, containers, last_line, make_room, networks, podman, remove_containers
 from lab.topology import HOSTS, NETWORKS
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / ".cache" / "lab"
 CHECKOUT_LABEL = "postern.checkout"
+MINE = f"{CHECKOUT_LABEL}={ROOT}"
 SLOT_LABEL = "postern.lab"
 SPEC_LABEL = "postern.spec"
 RUN = ["--systemd=always", "--cap-add=NET_ADMIN,NET_RAW,SYS_ADMIN,AUDIT_WRITE", "--memory=2g", "--detach"]
@@ -32,23 +34,13 @@ def _quiet(_text: str) -> None:
     """Say nothing."""
 
 
-def _other_subnets(own_networks: Iterable[str]) -> list[topology.Network]:
-    """Return every subnet of this machine that isn't the lab's own: podman's networks, routes and addresses."""
-    own = set(own_networks)
-    found = []
-    bridges = set()
-    for network in networks():
-        subnets = [topology.parse_network(item["subnet"]) for item in network.get("subnets") or []]
-        if network["name"] in own:
-            bridges.add(network.get("network_interface", ""))
-        else:
-            found += subnets
+def _used_subnets() -> list[topology.Network]:
+    """Return every subnet that is in use on this machine: of podman's networks, and of the routes."""
+    used = [item["subnet"] for network in networks() for item in network.get("subnets") or []]
     for family in ("-4", "-6"):
         listed = subprocess.run(["ip", "-json", family, "route"], capture_output=True, text=True, check=False).stdout
-        for route in json.loads(listed or "[]"):
-            if route.get("dev") not in bridges:
-                found.append(topology.parse_network(route.get("dst", "")))
-    return [network for network in found if network]
+        used += [route["dst"] for route in json.loads(listed or "[]")]
+    return [network for network in map(topology.parse_network, used) if network]
 
 
 class Lab:
@@ -131,7 +123,12 @@ class Lab:
         return document
 
     def exec(
-        self, host: str, argv: Sequence[str], input: str | None = None, check: bool = True, timeout: float = 300  # noqa: A002
+        self,
+        host: str,
+        argv: Sequence[str],
+        input: str | None = None,  # noqa: A002
+        check: bool = True,
+        timeout: float = 300,
     ) -> subprocess.CompletedProcess[str]:
         """Run a command as root in a host.
 
@@ -148,7 +145,14 @@ class Lab:
         return self._exec(host, argv, {}, input, check=check, timeout=timeout)
 
     def _exec(
-        self, host: str, argv: Sequence[str], environment: dict[str, str], data: str | None, *, check: bool, timeout: float
+        self,
+        host: str,
+        argv: Sequence[str],
+        environment: dict[str, str],
+        data: str | None,
+        *,
+        check: bool,
+        timeout: float,
     ) -> subprocess.CompletedProcess[str]:
         options = ["--interactive"] if data is not None else []
         options += [f"--env={name}={value}" for name, value in environment.items()]
@@ -160,6 +164,7 @@ class Lab:
 
     def status(self) -> list[tuple[str, str]]:
         """Return each host with `running`, `degraded (failed units)`, or what else keeps it from its work."""
+
         def ask(host: str) -> tuple[str, str]:
             done = self.exec(host, ["systemctl", "is-system-running"], check=False, timeout=30)
             state = done.stdout.strip()
@@ -186,15 +191,18 @@ class Lab:
                 raise LabError(f"There is no host '{name}' in the lab: it has {', '.join(HOSTS)}.")
         with cls._locked():
             images.make_images(say)
+            make_room()
+            cls._bury()
             lab = cls(cls._settle(), say=say)
             lab._prepare()
+            existing = {entry["Labels"]["postern.host"]: entry for entry in containers(MINE)}
+
+            def is_good(name: str) -> bool:
+                return lab._is_good(name, existing.get(name))
+
             wanted = list(names) or list(HOSTS)
-            existing = {entry["Labels"].get("postern.host"): entry for entry in containers(lab._mine)}
             with ThreadPoolExecutor() as pool:
-                good = dict(zip(wanted, pool.map(lambda name: lab._is_good(name, existing.get(name)), wanted), strict=True))
-            if existing and not any(good.values()) and len(wanted) == len(HOSTS):
-                # Nothing of it lives: what podman remembers of networks and leases is as stale as the rest.
-                lab._remove_all()
+                good = dict(zip(wanted, pool.map(is_good, wanted), strict=True))
             lab._create([name for name in wanted if not good[name]])
         return lab
 
@@ -203,7 +211,7 @@ class Lab:
         """Remove what the lab of this checkout has: containers, networks, state. Certificates and keys stay."""
         check_machine()
         with cls._locked():
-            cls(0)._remove_all()
+            cls._remove_all()
             (FOLDER / "lab.json").unlink(missing_ok=True)
             shutil.rmtree(FOLDER / "state", ignore_errors=True)
 
@@ -223,21 +231,27 @@ class Lab:
 
     # How.
 
-    @property
-    def _mine(self) -> str:
-        return f"{CHECKOUT_LABEL}={ROOT}"
+    @classmethod
+    def _bury(cls) -> None:
+        """Remove a lab that is dead as a whole, as after a restart of the machine.
+
+        What podman remembers of it then, leases of addresses for one, is as stale as the containers.
+        """
+        found = containers(MINE)
+        if found and not any(Path(f"/proc/{entry['Pid']}/ns").exists() for entry in found if entry["Pid"]):
+            cls._remove_all()
 
     @classmethod
     def _settle(cls) -> int:
         """Find the slot of this checkout, and make its networks if they aren't there. One checkout at a time."""
         with cls._locked(Path("/run/lock/postern-lab-slots.lock")):
-            own = [entry for entry in networks() if (entry.get("labels") or {}).get(CHECKOUT_LABEL) == str(ROOT)]
+            own = cls._own_networks()
             slots = {int(entry["labels"][SLOT_LABEL]) for entry in own}
             if len(own) == len(NETWORKS) and len(slots) == 1:
                 return slots.pop()
             if own:
-                cls(0)._remove_all()
-            slot = topology.choose_slot(ROOT, _other_subnets([]), cls._remembered())
+                cls._remove_all()
+            slot = topology.choose_slot(ROOT, _used_subnets(), cls._remembered())
             for network in NETWORKS:
                 v4, v6 = topology.subnets(slot, network)
                 podman(
@@ -247,14 +261,18 @@ class Lab:
                 )  # fmt: skip
             return slot
 
-    def _remove_all(self) -> None:
+    @staticmethod
+    def _own_networks() -> list[dict[str, Any]]:
+        return [entry for entry in networks() if (entry.get("labels") or {}).get(CHECKOUT_LABEL) == str(ROOT)]
+
+    @classmethod
+    def _remove_all(cls) -> None:
         """Remove every container and network with this checkout's label."""
-        remove_containers([entry["Id"] for entry in containers(self._mine)])
-        for entry in networks():
-            if (entry.get("labels") or {}).get(CHECKOUT_LABEL) == str(ROOT):
-                podman("network", "rm", "--force", entry["name"])
-                # podman leaves a bridge behind when the processes of its containers were killed.
-                subprocess.run(["ip", "link", "delete", entry["network_interface"]], capture_output=True, check=False)
+        remove_containers([entry["Id"] for entry in containers(MINE)])
+        for entry in cls._own_networks():
+            podman("network", "rm", "--force", entry["name"])
+            # podman leaves a bridge behind when the processes of its containers were killed.
+            subprocess.run(["ip", "link", "delete", entry["network_interface"]], capture_output=True, check=False)
 
     def _prepare(self) -> None:
         """Make keys, certificates, passwords and the files that hosts read."""
@@ -274,18 +292,15 @@ class Lab:
 
     def _join_networks(self) -> None:
         """Give this machine its address (.1 and ::1) on each bridge; podman gives none on an internal network."""
-        for entry in networks():
-            if (entry.get("labels") or {}).get(CHECKOUT_LABEL) != str(ROOT):
-                continue
-            for item in entry["subnets"]:
-                subnet = topology.parse_network(item["subnet"])
-                assert subnet is not None
-                command = ["ip", "address", "replace", f"{subnet[1]}/{subnet.prefixlen}", "dev", entry["network_interface"]]
+        for entry in self._own_networks():
+            for subnet in (ip_network(item["subnet"]) for item in entry["subnets"]):
+                address = f"{subnet[1]}/{subnet.prefixlen}"
+                command = ["ip", "address", "replace", address, "dev", entry["network_interface"]]
                 if subnet.version == 6:
                     command.append("nodad")
                 done = subprocess.run(command, capture_output=True, text=True, check=False)
                 if done.returncode:
-                    raise LabError(f"This machine can't join {subnet}: {last_line(done.stderr)}")
+                    raise LabError(f"This machine can't have the address {address}: {last_line(done.stderr)}")
 
     def _spec(self, name: str) -> tuple[list[str], str]:
         """Return the arguments of `podman run` for a host, and a digest of all that it is made from."""
@@ -299,7 +314,12 @@ class Lab:
         arguments += [f"--volume={source}:{target}" for source, target in hosts.mounts(name, ROOT, self.folder)]
         image = images.reference(host.image)
         material = [*arguments, image, hosts.setup_script(name), *hosts.contents(name, ROOT, self.folder)]
+        if name in topology.GATEWAYS:
+            material.append(self._public_key())
         return [*arguments, image], hashlib.sha256("\0".join(material).encode()).hexdigest()[:16]
+
+    def _public_key(self) -> str:
+        return (self.folder / "ssh" / "id_ed25519.pub").read_text().strip()
 
     def _is_good(self, name: str, entry: dict[str, Any] | None) -> bool:
         """Tell whether the host's container is up to date and really works: podman may list one that is dead."""
@@ -324,10 +344,13 @@ class Lab:
         arguments, spec = self._spec(name)
         labels = {CHECKOUT_LABEL: str(ROOT), SLOT_LABEL: self.slot, "postern.host": name, SPEC_LABEL: spec}
         podman(
-            "run", f"--name={self.container(name)}", *(f"--label={key}={value}" for key, value in labels.items()), *arguments
+            "run",
+            f"--name={self.container(name)}",
+            *(f"--label={key}={value}" for key, value in labels.items()),
+            *arguments,
         )
         environment = {
-            "LAB_KEY": (self.folder / "ssh" / "id_ed25519.pub").read_text().strip(),
+            "LAB_KEY": self._public_key(),
             "LAB_HOST": name,
             "LAB_LIMIT": str(START_LIMIT),
         }
@@ -339,7 +362,10 @@ class Lab:
         for name in set(names) & set(topology.GATEWAYS):
             for socket in self.control_path.parent.glob(f"{self.address(name, 'admin')}-*"):
                 subprocess.run(
-                    ["ssh", "-O", "stop", "-o", f"ControlPath={socket}", name], capture_output=True, check=False, timeout=10
+                    ["ssh", "-O", "stop", "-o", f"ControlPath={socket}", name],
+                    capture_output=True,
+                    check=False,
+                    timeout=10,
                 )
                 socket.unlink(missing_ok=True)
 
@@ -350,7 +376,7 @@ class Lab:
 
     def _write_description(self) -> None:
         """Write known_hosts, and lab.json for the inventory and for `load`."""
-        up = {entry["Labels"].get("postern.host") for entry in containers(self._mine)}
+        up = {entry["Labels"].get("postern.host") for entry in containers(MINE)}
         known = []
         for gateway in [name for name in topology.GATEWAYS if name in up]:
             keys = self.exec(gateway, ["sh", "-c", "cat /etc/ssh/ssh_host_*_key.pub"]).stdout
@@ -363,7 +389,9 @@ class Lab:
             "slot": self.slot,
             "networks": {name: [str(subnet) for subnet in topology.subnets(self.slot, name)] for name in NETWORKS},
             "hosts": {
-                name: {network: [self.address(name, network), self.address(name, network, 6)] for network in host.numbers}
+                name: {
+                    network: [self.address(name, network), self.address(name, network, 6)] for network in host.numbers
+                }
                 for name, host in HOSTS.items()
             },
             "relay_addresses": {gateway: self.relay_address(gateway) for gateway in topology.GATEWAYS},

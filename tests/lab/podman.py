@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from lab.errors import LabError
 
 ENVIRONMENT = {**os.environ, "CONTAINERS_CONF": str(Path(__file__).parent / "containers.conf")}
+WATCHERS = 1024
 NEEDED = {
     "podman": "podman",
     "runc": "runc",
@@ -27,7 +29,14 @@ def check_machine() -> None:
         raise LabError("The lab needs root, because it makes network bridges: run it as root.")
     missing = sorted(package for program, package in NEEDED.items() if not shutil.which(program))
     if missing:
-        raise LabError(f"The lab needs the Debian package(s) {', '.join(missing)}: run 'make setup', which installs them.")
+        raise LabError(f"The lab needs {', '.join(missing)}: run 'make setup', which installs what is missing.")
+
+
+def make_room() -> None:
+    """Raise the machine's limit of file watchers, which a dozen of systemds would exhaust, if it is low."""
+    limit = Path("/proc/sys/fs/inotify/max_user_instances")
+    if int(limit.read_text()) < WATCHERS:
+        limit.write_text(f"{WATCHERS}\n")
 
 
 def last_line(text: str) -> str:
@@ -53,8 +62,14 @@ def podman(
     what = " ".join(arguments[:2])
     try:
         done = subprocess.run(
-            ["podman", *arguments], input=data, capture_output=True, text=True, env=ENVIRONMENT, timeout=timeout,
-            check=False, stdin=subprocess.DEVNULL if data is None else None,
+            ["podman", *arguments],
+            input=data,
+            capture_output=True,
+            text=True,
+            env=ENVIRONMENT,
+            timeout=timeout,
+            check=False,
+            stdin=subprocess.DEVNULL if data is None else None,
         )
     except FileNotFoundError as error:
         raise LabError("The program podman isn't installed: run 'make setup'.") from error
@@ -82,8 +97,12 @@ def networks() -> list[dict[str, Any]]:
 
 def remove_containers(names: Sequence[str]) -> None:
     """Remove containers at once, whatever state they are in. Names that aren't there are no error."""
-    if names:
-        podman("rm", "--force", "--ignore", "--time", "0", "--volumes", *names)
+    command = ["rm", "--force", "--ignore", "--time", "0", "--volumes", *names]
+    # podman takes a container whose process was killed for a running one, finds out, and then refuses once.
+    for attempt in range(3 if names else 0):
+        if podman(*command, check=attempt == 2).returncode == 0:
+            return
+        time.sleep(0.5)
 
 
 def image_exists(name: str) -> bool:

@@ -78,13 +78,12 @@ def choose_slot(checkout: Path, used: Iterable[Network], remembered: int | None 
     used = [network for network in used if network.prefixlen > 0]
     start = int.from_bytes(hashlib.sha256(str(checkout).encode()).digest()[:4], "big") % len(SLOTS)
     candidates = [SLOTS[(start + step) % len(SLOTS)] for step in range(len(SLOTS))]
-    if remembered in SLOTS:
+    if remembered is not None and remembered in SLOTS:
         candidates.insert(0, remembered)
     for slot in candidates:
         if _is_free(slot, used):
             return slot
-    first, last = SLOTS[0], SLOTS[-1]
-    raise LabError(f"Every subnet from 10.{first}.0.0/16 to 10.{last}.0.0/16 is in use on this machine: free one of them.")
+    raise LabError(f"10.{SLOTS[0]}.0.0/16 to 10.{SLOTS[-1]}.0.0/16 are all in use on this machine: free one of them.")
 
 
 def parse_network(text: str) -> Network | None:

@@ -68,10 +68,7 @@ def reverse_zone(slot: int, network: str, family: int) -> str:
 def name_server_files(slot: int) -> dict[str, str]:
     """Return the name server's whole configuration: file name below /etc/bind/lab and content."""
     files = {}
-    configuration = [
-        'options { directory "/var/cache/bind"; recursion no; dnssec-validation no; listen-on-v6 { any; }; '
-        "notify no; allow-transfer { none; }; };"
-    ]
+    configuration = ['options { directory "/var/cache/bind"; recursion no; notify no; allow-transfer { none; }; };']
     reverse = {}
     for network in NETWORKS:
         for family in (4, 6):
@@ -84,7 +81,7 @@ def name_server_files(slot: int) -> dict[str, str]:
         if view == "inside":
             clients += " localhost;"
         zones = {DOMAIN: f"{view}.{DOMAIN}", **reverse}
-        body = " ".join(f'zone "{zone}" {{ type primary; file "/etc/bind/lab/{file}"; }};' for zone, file in zones.items())
-        configuration.append(f'view "{view}" {{ match-clients {{ {clients} }}; {body} }};')
+        body = [f'zone "{zone}" {{ type primary; file "/etc/bind/lab/{file}"; }};' for zone, file in zones.items()]
+        configuration.append(f'view "{view}" {{ match-clients {{ {clients} }}; {" ".join(body)} }};')
     files["named.conf"] = "\n".join(configuration) + "\n"
     return files

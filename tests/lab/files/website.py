@@ -23,7 +23,7 @@ class Site(BaseHTTPRequestHandler):
         else:
             self._answer(404, "text/plain", b"not here\n")
 
-    do_HEAD = do_GET
+    do_HEAD = do_GET  # noqa: N815
 
     def _answer(self, status: int, kind: str, body: bytes) -> None:
         self.send_response(status)

@@ -1,0 +1,79 @@
+# `make help` says what there is. Everything that is made lies below .cache/.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# The first Python on the PATH that is recent enough.
+PYTHON := $(shell for name in python3 python3.14 python3.13 python3.12 python3.11; do \
+	"$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$name"; break; }; done)
+BIN := .cache/venv/bin
+LAB := $(PYTHON) tests/lab/lab
+SCENARIO ?= haproxy
+HOST ?= gw1
+
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.cache/collections
+export PYTHONUNBUFFERED := 1
+
+.PHONY: help
+help: ## This list
+	@echo "make TARGET, on Debian 12 or later, as root:"
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  %-10s %s\n' "$$name" "$$text"; done
+
+.PHONY: python
+python:
+	@test -n "$(PYTHON)" || { echo "make: Python 3.11 or later is needed: apt-get install python3" >&2; exit 1; }
+
+.PHONY: environment
+environment: python
+	@$(PYTHON) tests/setup/setup.py
+
+.PHONY: setup
+setup: python ## Debian packages, a virtual environment and the lab's images; all others call it as needed
+	@$(PYTHON) tests/setup/setup.py --images
+
+.PHONY: demo
+demo: setup ## The lab, the gateways provisioned over SSH, and real traffic through them
+	@$(LAB) up
+	@ansible-playbook -i inventory/lab playbooks/site.yml
+	@python tests/demo/demo.py
+
+.PHONY: test
+test: python ## Everything that must pass: lint, unit, molecule, integration
+	@$(PYTHON) tests/setup/check.py
+
+.PHONY: lint
+lint: environment ## ruff, mypy, yamllint and ansible-lint
+	@python tests/setup/check.py lint
+
+.PHONY: unit
+unit: environment ## The unit tests
+	@pytest -n 2
+
+.PHONY: molecule
+molecule: setup ## One scenario in the lab: SCENARIO=haproxy or default
+	@$(LAB) up
+	@molecule test --scenario-name $(SCENARIO)
+
+.PHONY: bench
+bench: setup ## Measure, and compare with a bare configuration
+	@$(LAB) up
+	@python tests/benchmarks/bench.py
+
+.PHONY: lab
+lab: setup ## Bring the lab up; what works already is left alone
+	@$(LAB) up
+
+.PHONY: lab-down
+lab-down: python ## Take the lab down
+	@$(LAB) down
+
+.PHONY: shell
+shell: python ## A shell in a host of the lab: HOST=gw1
+	@$(LAB) shell $(HOST)
+
+.PHONY: clean
+clean: lab-down ## Take the lab down and remove .cache/; images stay, for other working copies
+	@rm -rf .cache

@@ -1,0 +1,201 @@
+#!/usr/bin/env python3
+"""Set up what `make` needs on a Debian machine: packages, a virtual environment, the lab's images.
+
+What is there already is used again, by content: a virtual environment belongs to one version of Python and one list of
+requirements, an image to all that it is made from.
+"""
+
+import argparse
+import contextlib
+import hashlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+CACHE = ROOT / ".cache"
+VENV = CACHE / "venv"
+REQUIREMENTS = ROOT / "tests" / "requirements.txt"
+POLICY = Path("/usr/sbin/policy-rc.d")
+ATTEMPTS = 3
+PAUSE = 10  # seconds between two attempts
+
+
+class SetupError(Exception):
+    """One sentence that says what is missing and what to do about it."""
+
+
+def say(text: str) -> None:
+    """Print a line at once."""
+    print(text, flush=True)
+
+
+@contextlib.contextmanager
+def step(title: str) -> Iterator[None]:
+    """Say what is being done, and afterwards how long it took."""
+    start = time.monotonic()
+    say(f"==> {title}")
+    yield
+    say(f"    {title}: {time.monotonic() - start:.0f} s")
+
+
+def run(command: list[str], **environment: str) -> None:
+    """Run a command that depends on a mirror, up to three times.
+
+    Raises:
+        SetupError: It failed each time.
+    """
+    for attempt in range(1, ATTEMPTS + 1):
+        done = subprocess.run(
+            command,
+            env={**os.environ, **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        if done.returncode == 0:
+            return
+        lines = [line.strip() for line in done.stdout.splitlines() if line.strip()] or ["no message"]
+        problem = f"'{' '.join(command[:3])}' failed: {lines[-1]}"
+        if attempt == ATTEMPTS:
+            say("\n".join(f"    {line}" for line in lines[-20:]))
+            raise SetupError(problem)
+        say(f"    {problem} Attempt {attempt} of {ATTEMPTS}; again in {PAUSE} seconds")
+        time.sleep(PAUSE)
+
+
+def listed(file: Path) -> list[str]:
+    """Read a list: one item a line, `#` begins a comment."""
+    lines = (line.split("#")[0].strip() for line in file.read_text().splitlines())
+    return [line for line in lines if line]
+
+
+def missing_packages() -> list[str]:
+    """Return the packages of the list that aren't installed.
+
+    Raises:
+        SetupError: This isn't Debian.
+    """
+    wanted = listed(Path(__file__).parent / "packages.txt")
+    if importlib.util.find_spec("ensurepip") is None:
+        # Debian's own Python comes without what a virtual environment is made with.
+        wanted.append("python3-venv")
+    if not shutil.which("dpkg-query"):
+        raise SetupError("This needs Debian 12 or later: there is no dpkg on this machine.")
+    query = ["dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\n", *wanted]
+    shown = subprocess.run(query, capture_output=True, text=True, check=False).stdout
+    installed = {line.split()[0] for line in shown.splitlines() if line.endswith(" installed")}
+    return [package for package in wanted if package not in installed]
+
+
+@contextlib.contextmanager
+def _no_service_starts() -> Iterator[None]:
+    """Keep packages from starting their services, which nobody wants on this machine (HAProxy's, for one)."""
+    if POLICY.exists():
+        yield
+        return
+    POLICY.write_text("#!/bin/sh\nexit 101\n")
+    POLICY.chmod(0o755)
+    try:
+        yield
+    finally:
+        POLICY.unlink(missing_ok=True)
+
+
+def install_packages() -> None:
+    """Install the Debian packages that are missing.
+
+    Raises:
+        SetupError: Nobody is root, or apt failed three times.
+    """
+    missing = missing_packages()
+    if not missing:
+        return
+    if os.geteuid() != 0:
+        raise SetupError(f"These Debian packages are missing, and only root can install them: {' '.join(missing)}.")
+    with step(f"Debian packages: {' '.join(missing)}"), _no_service_starts():
+        run(["apt-get", "-o", "Acquire::Retries=3", "update"])
+        run(
+            ["apt-get", "-o", "Acquire::Retries=3", "--yes", "--no-install-recommends", "install", *missing],
+            DEBIAN_FRONTEND="noninteractive",
+        )
+
+
+def make_venv() -> None:
+    """Make the virtual environment, unless the one that is there was made from the same."""
+    made_from = hashlib.sha256(f"{sys.version}\n{VENV}\n{REQUIREMENTS.read_text()}".encode()).hexdigest()
+    mark = VENV / "made-from"
+    if mark.is_file() and mark.read_text() == made_from:
+        return
+    with step("Python packages of tests/requirements.txt"):
+        shutil.rmtree(VENV, ignore_errors=True)
+        run([sys.executable, "-m", "venv", str(VENV)])
+        # Most of it is never imported, so what is gets compiled when it first is.
+        run([str(VENV / "bin" / "pip"), "install", "--no-compile", "--no-deps", "--requirement", str(REQUIREMENTS)])
+        mark.write_text(made_from)
+
+
+def link_collection() -> None:
+    """Make the working copy usable as the collection, without building it."""
+    link = CACHE / "collections" / "ansible_collections" / "postern" / "mail_gateway"
+    if link.is_symlink() and link.resolve() == ROOT:
+        return
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.unlink(missing_ok=True)
+    link.symlink_to(os.path.relpath(ROOT, link.parent))
+
+
+def make_images() -> None:
+    """Make the images of the lab that are missing; the lab says what it does.
+
+    Raises:
+        SetupError: They couldn't be made; the lab has said why.
+    """
+    command = [sys.executable, str(ROOT / "tests" / "lab" / "lab"), "images"]
+    if subprocess.run(command, check=False).returncode:
+        raise SetupError("The images of the lab could not be made.")
+
+
+def main() -> int:
+    """Do what the command line asks for; return the exit status."""
+    parser = argparse.ArgumentParser(description="Set up what the tests and the lab need.")
+    parser.add_argument("--images", action="store_true", help="make the images of the lab, too")
+    images = parser.parse_args().images
+    ready = threading.Event()
+
+    def machine() -> None:
+        try:
+            install_packages()
+        finally:
+            ready.set()
+        if images:
+            make_images()
+
+    def python() -> None:
+        if importlib.util.find_spec("ensurepip") is None:
+            ready.wait()
+        make_venv()
+        link_collection()
+
+    try:
+        # The one mostly waits for a mirror while the other computes.
+        with ThreadPoolExecutor() as pool:
+            for job in [pool.submit(machine), pool.submit(python)]:
+                job.result()
+    except SetupError as error:
+        print(f"setup: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
