@@ -20,7 +20,9 @@ def main() -> int:
             for row in check(lab, gateway):
                 total += 1
                 wrong += not row.right
-                print(f"{'ok' if row.right else 'WRONG':5.5}{gateway:9}{row.place:8}{row.asked:48}{row.came}", flush=True)
+                print(
+                    f"{'ok' if row.right else 'WRONG':5.5}{gateway:9}{row.place:8}{row.asked:48}{row.came}", flush=True
+                )
     print(f"\n{total - wrong} of {total} as the declaration says." + (f" {wrong} WRONG." if wrong else ""))
     return 1 if wrong else 0
 

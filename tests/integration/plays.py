@@ -45,7 +45,12 @@ def play(playbook: str | Path, *arguments: str, variables: dict[str, Any] | None
     command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(INVENTORY), str(ROOT / playbook)]
     if variables:
         command += ["-e", json.dumps(variables)]
-    environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
+    environment = {
+        **os.environ,
+        "ANSIBLE_NOCOLOR": "1",
+        "ANSIBLE_FORCE_COLOR": "0",
+        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+    }
     began = time.monotonic()
     done = subprocess.run(
         [*command, *arguments],

@@ -44,7 +44,9 @@ class Row:
     right: bool
 
 
-def web(lab: Lab, gateway: str, path: str, network: str = "outside", scheme: str = "https", **more: Any) -> dict[str, Any]:
+def web(
+    lab: Lab, gateway: str, path: str, network: str = "outside", scheme: str = "https", **more: Any
+) -> dict[str, Any]:
     """A probe for a path of the mail name at one gateway."""
     return {"kind": "http", "url": f"{scheme}://{MAIL}{path}", "connect": lab.address(gateway, network), **more}
 
@@ -69,7 +71,11 @@ def wait_for(true: Callable[[], bool], seconds: float = 30) -> bool:
 
 def servers(lab: Lab, gateway: str) -> dict[str, dict[str, str]]:
     """Return backend → server → status (``UP``, ``DOWN``, …), as the gateway's statistics tell the monitoring network."""
-    answer, = ask(lab, "admin", {"kind": "http", "url": "http://gateway:8404/;csv", "connect": lab.address(gateway, "admin"), "keep": 10**6})
+    (answer,) = ask(
+        lab,
+        "admin",
+        {"kind": "http", "url": "http://gateway:8404/;csv", "connect": lab.address(gateway, "admin"), "keep": 10**6},
+    )
     found: dict[str, dict[str, str]] = {}
     for line in csv.DictReader(io.StringIO(answer["body"].removeprefix("# "))):
         if line["svname"] not in ("FRONTEND", "BACKEND"):
@@ -79,7 +85,12 @@ def servers(lab: Lab, gateway: str) -> dict[str, dict[str, str]]:
 
 def down(lab: Lab, gateway: str) -> list[str]:
     """Return ``backend/server`` of what is out of rotation."""
-    return sorted(f"{backend}/{server}" for backend, states in servers(lab, gateway).items() for server, state in states.items() if state != "UP")
+    return sorted(
+        f"{backend}/{server}"
+        for backend, states in servers(lab, gateway).items()
+        for server, state in states.items()
+        if state != "UP"
+    )
 
 
 def all_servers_up(lab: Lab, gateway: str) -> list[Row]:
@@ -92,7 +103,12 @@ def all_servers_up(lab: Lab, gateway: str) -> list[Row]:
 def virtual_directories(lab: Lab, gateway: str) -> list[Row]:
     answers = ask(lab, "client", *(web(lab, gateway, path) for path, _ in OPEN.values()))
     return [
-        Row("client", f"GET https://{MAIL}{path}", came(answer), answer.get("status") in wanted and "x-feserver" in answer["headers"])
+        Row(
+            "client",
+            f"GET https://{MAIL}{path}",
+            came(answer),
+            answer.get("status") in wanted and "x-feserver" in answer["headers"],
+        )
         for (path, wanted), answer in zip(OPEN.values(), answers, strict=True)
     ]
 
@@ -102,26 +118,53 @@ def closed_paths(lab: Lab, gateway: str) -> list[Row]:
     for place, network, right in (("client", "outside", False), ("admin", "admin", True)):
         answers = ask(lab, place, *(web(lab, gateway, path, network) for path, _ in CLOSED.values()))
         for (path, wanted), answer in zip(CLOSED.values(), answers, strict=True):
-            good = answer.get("status") in wanted and "x-feserver" in answer["headers"] if right else answer.get("status") == 403
+            good = (
+                answer.get("status") in wanted and "x-feserver" in answer["headers"]
+                if right
+                else answer.get("status") == 403
+            )
             rows.append(Row(place, f"GET https://{MAIL}{path}", came(answer), good))
     return rows
 
 
 def redirect(lab: Lab, gateway: str) -> list[Row]:
-    answer, = ask(lab, "client", web(lab, gateway, "/owa/", scheme="http"))
+    (answer,) = ask(lab, "client", web(lab, gateway, "/owa/", scheme="http"))
     target = answer.get("headers", {}).get("location", "")
-    return [Row("client", f"GET http://{MAIL}/owa/", f"{came(answer)} to {target}", answer.get("status") == 301 and target == f"https://{MAIL}/owa/")]
+    return [
+        Row(
+            "client",
+            f"GET http://{MAIL}/owa/",
+            f"{came(answer)} to {target}",
+            answer.get("status") == 301 and target == f"https://{MAIL}/owa/",
+        )
+    ]
 
 
 def certificate(lab: Lab, gateway: str) -> list[Row]:
-    answer, = ask(lab, "client", web(lab, gateway, "/owa/"))
+    (answer,) = ask(lab, "client", web(lab, gateway, "/owa/"))
     tls = answer.get("tls", {})
-    return [Row("client", "TLS certificate on 443", f"{tls.get('subject')} by {tls.get('issuer')}, {tls.get('version')}", MAIL in tls.get("names", []))]
+    return [
+        Row(
+            "client",
+            "TLS certificate on 443",
+            f"{tls.get('subject')} by {tls.get('issuer')}, {tls.get('version')}",
+            MAIL in tls.get("names", []),
+        )
+    ]
 
 
 def website(lab: Lab, gateway: str) -> list[Row]:
-    answer, = ask(lab, "client", {"kind": "http", "url": "https://www.example.test/", "connect": lab.address(gateway, "outside")})
-    return [Row("client", "GET https://www.example.test/", came(answer), answer.get("status") == 200 and "x-feserver" not in answer["headers"])]
+    (answer,) = ask(
+        lab, "client", {"kind": "http", "url": "https://www.example.test/", "connect": lab.address(gateway, "outside")}
+    )
+    return [
+        Row(
+            "client",
+            "GET https://www.example.test/",
+            came(answer),
+            answer.get("status") == 200 and "x-feserver" not in answer["headers"],
+        )
+    ]
 
 
 def smtp(lab: Lab, gateway: str, network: str, recipient: str, subject: str = "", **more: Any) -> dict[str, Any]:
@@ -161,7 +204,7 @@ def mail(lab: Lab, gateway: str) -> list[Row]:
         ("relay", "inside", "anna@example.test", True, lab.relay_address(gateway)),
     ):
         probe = smtp(lab, gateway, network, recipient)
-        answer, = ask(lab, place, probe)
+        (answer,) = ask(lab, place, probe)
         told = answer.get("error") or answer.get(f"rcpt {recipient}") or answer.get("mail") or str(answer)
         if accepted:
             event = delivered(lab, probe["subject"])
@@ -179,8 +222,21 @@ def mailboxes(lab: Lab, gateway: str) -> list[Row]:
     """A logon over TLS by every door that IMAP and POP have."""
     password = lab.secrets()["mailbox"]
     probes = [
-        {"kind": kind, "port": port, "tls": tls, "connect": lab.address(gateway, "outside"), "server_name": MAIL, "user": "anna@example.test", "password": password}
-        for kind, port, tls in (("imap", 993, "implicit"), ("imap", 143, "starttls"), ("pop3", 995, "implicit"), ("pop3", 110, "starttls"))
+        {
+            "kind": kind,
+            "port": port,
+            "tls": tls,
+            "connect": lab.address(gateway, "outside"),
+            "server_name": MAIL,
+            "user": "anna@example.test",
+            "password": password,
+        }
+        for kind, port, tls in (
+            ("imap", 993, "implicit"),
+            ("imap", 143, "starttls"),
+            ("pop3", 995, "implicit"),
+            ("pop3", 110, "starttls"),
+        )
     ]
     return [
         Row("client", f"{probe['kind'].upper()} logon on {probe['port']} ({probe['tls']} TLS)", answer.get("logon") or str(answer.get("error")),
@@ -192,7 +248,16 @@ def mailboxes(lab: Lab, gateway: str) -> list[Row]:
 def metrics(lab: Lab, gateway: str) -> list[Row]:
     rows = []
     for place, network, wanted in (("client", "outside", False), ("admin", "admin", True)):
-        answer, = ask(lab, place, {"kind": "http", "url": "http://gateway:8404/metrics", "connect": lab.address(gateway, network), "keep": 200})
+        (answer,) = ask(
+            lab,
+            place,
+            {
+                "kind": "http",
+                "url": "http://gateway:8404/metrics",
+                "connect": lab.address(gateway, network),
+                "keep": 200,
+            },
+        )
         open_ = answer.get("status") == 200 and "haproxy_" in answer["body"]
         rows.append(Row(place, "GET http://gateway:8404/metrics", came(answer), open_ == wanted))
     return rows
@@ -213,8 +278,18 @@ def sick_virtual_directory(lab: Lab, gateway: str) -> list[Row]:
     back = wait_for(lambda: not down(lab, gateway))
     return [
         Row("admin", "EWS of ex1 is sick: what leaves rotation", ", ".join(out), out == ["exchange_ews/ex1"]),
-        Row("client", "10 × EWS meanwhile", f"{len(answers) - from_ex1} answered by ex2", from_ex1 == 0 and all(a.get("status") == 401 for a in answers)),
-        Row("client", "10 × OWA meanwhile", f"answered by {', '.join(sorted(served))}", {name.split('.')[0] for name in served} == {"EX1", "EX2"}),
+        Row(
+            "client",
+            "10 × EWS meanwhile",
+            f"{len(answers) - from_ex1} answered by ex2",
+            from_ex1 == 0 and all(a.get("status") == 401 for a in answers),
+        ),
+        Row(
+            "client",
+            "10 × OWA meanwhile",
+            f"answered by {', '.join(sorted(served))}",
+            {name.split(".")[0] for name in served} == {"EX1", "EX2"},
+        ),
         Row("admin", "EWS of ex1 is well again", "back in rotation" if back else ", ".join(down(lab, gateway)), back),
     ]
 
@@ -230,14 +305,21 @@ def server_down(lab: Lab, gateway: str) -> list[Row]:
         wait_for(lambda: "exchange_owa/ex1" in down(lab, gateway))
         later = ask(lab, "client", *half, parallel=4)
         probe = smtp(lab, gateway, "outside", "anna@example.test")
-        sent, = ask(lab, "client", probe)
+        (sent,) = ask(lab, "client", probe)
     finally:
         lab.exec("ex1", ["systemctl", "start", "standin"])
     failed = [came(answer) for answer in before + at_once + later if answer.get("status", 999) >= 500]
     back = wait_for(lambda: not down(lab, gateway), 60)
     return [
-        Row("client", f"{len(half) * 3} HTTPS requests while ex1 dies", f"{len(failed)} failed{': ' + failed[0] if failed else ''}", not failed),
-        Row("client", "mail while ex1 is down", sent.get("data", str(sent))[:40], sent.get("data", "").startswith("250")),
+        Row(
+            "client",
+            f"{len(half) * 3} HTTPS requests while ex1 dies",
+            f"{len(failed)} failed{': ' + failed[0] if failed else ''}",
+            not failed,
+        ),
+        Row(
+            "client", "mail while ex1 is down", sent.get("data", str(sent))[:40], sent.get("data", "").startswith("250")
+        ),
         Row("admin", "ex1 is back", "all UP" if back else ", ".join(down(lab, gateway)), back),
     ]
 

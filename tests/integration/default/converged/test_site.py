@@ -1,0 +1,37 @@
+"""The whole site does what the declaration says, asked with real clients from the right places."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from lab import Lab
+from plays import play
+from probes.checks import CHECKS, Row
+from snapshots import snapshot
+
+MOST_TASKS = 20
+
+
+def test_a_second_check_shows_nothing(lab: Lab) -> None:
+    before = snapshot(lab, "gw1")
+    run = play("playbooks/site.yml", "--check", "--diff")
+    assert run.status == 0, run.output
+    assert run.changed == 0, run.output
+    assert "+++ " not in run.output
+    assert snapshot(lab, "gw1") == before
+
+
+def test_a_second_run_changes_nothing_in_few_tasks() -> None:
+    run = play("playbooks/site.yml")
+    assert run.status == 0, run.output
+    assert run.changed == 0, run.output
+    tasks = {host: sum(counts[name] for name in ("ok", "skipped")) for host, counts in run.recap.items()}
+    assert max(tasks.values()) <= MOST_TASKS, tasks
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_the_gateway_does_what_is_declared(lab: Lab, gateway: str, check: Callable[[Lab, str], list[Row]]) -> None:
+    rows = check(lab, gateway)
+    assert rows
+    assert [row for row in rows if not row.right] == []
