@@ -15,7 +15,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+# An address on a host: (address, interface, prefix length).
+Present = tuple[str, str, int]
 
 
 class AddressError(ValueError):
@@ -40,10 +41,10 @@ def prefixed(address: str) -> str:
     return f"{address}/{ipaddress.ip_address(address).max_prefixlen}"
 
 
-def present_addresses(links: Sequence[Mapping[str, Any]]) -> dict[str, tuple[str, int]]:
-    """Return address → (interface, prefix length) from ``ip -json address`` (ip-address(8))."""
+def present_addresses(links: Sequence[Mapping[str, Any]]) -> set[Present]:
+    """Return the addresses of a host from ``ip -json address`` (ip-address(8)), those of links and loopback apart."""
     return {
-        info["local"]: (link["ifname"], info["prefixlen"])
+        (str(ipaddress.ip_address(info["local"])), link["ifname"], info["prefixlen"])
         for link in links
         for info in link.get("addr_info", [])
         if info.get("scope") == "global" and "local" in info
@@ -54,7 +55,8 @@ def plan(wanted: Iterable[str], links: Sequence[Mapping[str, Any]], managed: Map
     """Return what to add and remove so that every wanted address is on the host.
 
     An address that the host has by other means stays with these. Any other one goes to the interface whose network
-    holds it, so that no interface has to be named.
+    holds it, so that no interface has to be named: to the one with the smallest network, and among equals to the one
+    where it is already. What is ours has the host prefix; the same address with another one is the host's own.
 
     :param wanted: the addresses, without prefix length.
     :param links: the output of ``ip -json address``, parsed.
@@ -62,6 +64,7 @@ def plan(wanted: Iterable[str], links: Sequence[Mapping[str, Any]], managed: Map
     :raises AddressError: an address that isn't one, or that lies in none of the host's networks.
     """
     present = present_addresses(links)
+    own = [entry for entry in present if entry[0] not in managed or entry != _ours(entry[0], entry[1])]
     result: dict[str, str] = {}
     for text in dict.fromkeys(wanted):
         try:
@@ -69,27 +72,33 @@ def plan(wanted: Iterable[str], links: Sequence[Mapping[str, Any]], managed: Map
         except ValueError as error:
             raise AddressError(f"'{text}' is not an IP address; give one without prefix length.") from error
         name = str(address)
-        if name in present and name not in managed:
+        if any(name == entry[0] for entry in own):
             continue
-        holders = sorted(
-            (-prefix, interface)
-            for own, (interface, prefix) in present.items()
-            if own not in managed
-            and ipaddress.ip_address(own).version == address.version
-            and address in ipaddress.ip_network(f"{own}/{prefix}", strict=False)
-        )
+        holders = [
+            (-prefix, _ours(name, interface) not in present, interface)
+            for holder, interface, prefix in own
+            if address in ipaddress.ip_network(f"{holder}/{prefix}", strict=False)
+        ]
         if not holders:
-            networks = sorted(
-                {str(ipaddress.ip_network(f"{own}/{prefix}", strict=False)) for own, (_, prefix) in present.items()}
-            )
+            networks = sorted({str(ipaddress.ip_network(f"{entry[0]}/{entry[2]}", strict=False)) for entry in own})
             raise AddressError(
                 f"The address {name} is in none of this host's networks ({', '.join(networks) or 'it has none'}); "
                 "choose one that is, or configure it on the host."
             )
-        result[name] = holders[0][1]
-    add = {address: interface for address, interface in result.items() if present.get(address, ("", 0))[0] != interface}
-    remove = {address: interface for address, interface in managed.items() if result.get(address) != interface}
-    return Plan(result, add, {address: interface for address, interface in remove.items() if address in present})
+        result[name] = min(holders)[2]
+    return Plan(
+        result,
+        add={address: interface for address, interface in result.items() if _ours(address, interface) not in present},
+        remove={
+            address: interface
+            for address, interface in managed.items()
+            if result.get(address) != interface and _ours(address, interface) in present
+        },
+    )
+
+
+def _ours(address: str, interface: str) -> Present:
+    return address, interface, ipaddress.ip_address(address).max_prefixlen
 
 
 def unit(description: str, before: str, addresses: Mapping[str, str]) -> str:

@@ -106,11 +106,17 @@ def main() -> None:
     except AddressError as error:
         module.fail_json(msg=str(error))
 
-    stays = {} if module.params["prune"] else wanted.remove
-    remove = wanted.remove if module.params["prune"] else {}
+    # An address that only changes its interface leaves the old one at once.
+    stays = {
+        address: interface
+        for address, interface in wanted.remove.items()
+        if address not in wanted.managed and not module.params["prune"]
+    }
+    remove = {address: interface for address, interface in wanted.remove.items() if address not in stays}
     held = {**stays, **wanted.managed}
     after = unit(f"Additional source addresses of {service}", f"{service}.service", held) if held else ""
-    changed = before != after or bool(wanted.add) or bool(remove)
+    enabled = not after or module.run_command(["systemctl", "is-enabled", "--quiet", name])[0] == 0
+    changed = before != after or not enabled or bool(wanted.add) or bool(remove)
     diff = {
         "before_header": str(path),
         "after_header": str(path),
@@ -122,22 +128,22 @@ def main() -> None:
         "after": "".join(f"{prefixed(address)} on {interface}\n" for address, interface in sorted(held.items())),
     }
     if changed and not module.check_mode:
-        # The unit first: a run that is cut short here is healed by the host's next start as well as by the next run.
-        if before != after:
-            if after:
-                fresh = path.with_suffix(".new")
-                fresh.write_text(after, encoding="utf-8")
-                os.replace(fresh, path)
-                must(module, "systemctl", "daemon-reload")
-                must(module, "systemctl", "enable", "--quiet", name)
-            else:
-                must(module, "systemctl", "disable", "--quiet", "--now", name)
-                path.unlink()
-                must(module, "systemctl", "daemon-reload")
-        if wanted.add:
-            must(module, "systemctl", "restart", name)
+        # The unit is our only memory: it names an address before that is added, and until that is removed. Nothing
+        # here counts on an earlier run having come to its end.
         for address, interface in remove.items():
             must(module, "ip", "address", "delete", prefixed(address), "dev", interface)
+        if after:
+            fresh = path.with_suffix(".new")
+            fresh.write_text(after, encoding="utf-8")
+            os.replace(fresh, path)
+            must(module, "systemctl", "daemon-reload")
+            must(module, "systemctl", "enable", "--quiet", name)
+        else:
+            must(module, "systemctl", "disable", "--quiet", "--now", name)
+            path.unlink()
+            must(module, "systemctl", "daemon-reload")
+        if wanted.add:
+            must(module, "systemctl", "restart", name)
     module.exit_json(changed=changed, managed=held, withdrawn=sorted(stays), diff=diff)
 
 
