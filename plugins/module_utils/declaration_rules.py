@@ -177,21 +177,25 @@ def the_servers_differ(site: Site, problems: Problems) -> None:
 def the_gateways_have_their_addresses(site: Site, problems: Problems) -> None:
     """With relay clients there are two source addresses, of the servers' family, and each is somebody's alone."""
     relayed = bool(relay_networks(site.tree))
+    clients = site.tree["smtp"]["relay_clients"]
     egress, relay = schema.EGRESS_ADDRESS.name, schema.RELAY_ADDRESS.name
     for gateway in site.gateways:
         for variable, address in _sources(gateway):
+            path = f"{variable} of {gateway.name}"
             if relayed and address is None and not site.inventory.variable(gateway.name, variable):
-                who = "everybody but the relay clients" if variable == egress else "the relay clients"
-                text = f"is missing; mail_gateway.smtp.relay_clients needs an address from which {who} reach Exchange"
-                problems.add(f"{variable} of {gateway.name}", text)
+                who = "everybody else reaches" if variable == egress else "they reach"
+                problems.add(path, f"is missing; {clients.path} needs it, as the address from which {who} Exchange")
             if address is not None and (relayed or variable == egress):
-                _family(f"{variable} of {gateway.name}", address, site, problems)
-        if gateway.egress is not None and gateway.egress == gateway.relay:
+                _family(path, address, site.servers, problems)
+        if gateway.egress is None or gateway.relay is None:
+            continue
+        path = f"{relay} of {gateway.name}"
+        if gateway.egress == gateway.relay:
             text = f"which is {egress} too; it must be a second address, by which Exchange knows relay clients"
-            problems.unfit(f"{relay} of {gateway.name}", str(gateway.relay), text)
-        elif gateway.egress and gateway.relay and gateway.egress.version != gateway.relay.version:
+            problems.unfit(path, str(gateway.relay), text)
+        elif gateway.egress.version != gateway.relay.version and all(isinstance(s.address, str) for s in site.servers):
             text = f"but {egress} ({gateway.egress}) is of the other family; both must be of the servers' family"
-            problems.unfit(f"{relay} of {gateway.name}", str(gateway.relay), text)
+            problems.unfit(path, str(gateway.relay), text)
 
 
 def _sources(gateway: Gateway) -> tuple[tuple[str, Address | None], ...]:
@@ -199,9 +203,9 @@ def _sources(gateway: Gateway) -> tuple[tuple[str, Address | None], ...]:
     return (schema.EGRESS_ADDRESS.name, gateway.egress), (schema.RELAY_ADDRESS.name, gateway.relay)
 
 
-def _family(path: str, address: Address, site: Site, problems: Problems) -> None:
+def _family(path: str, address: Address, servers: Iterable[Server], problems: Problems) -> None:
     """Connections from the address can reach every server whose address is known as such."""
-    others = [s.name for s in site.servers if not isinstance(s.address, str) and s.address.version != address.version]
+    others = [s.name for s in servers if not isinstance(s.address, str) and s.address.version != address.version]
     if others:
         wrong, right = ("IPv4", "IPv6") if address.version == 4 else ("IPv6", "IPv4")
         text = f"an {wrong} address, but {values.listed(others)} {_has(others)} an {right} one; use one family for all"
@@ -232,7 +236,11 @@ def no_address_is_used_twice(site: Site, problems: Problems) -> None:
             problems.unfit(f"{schema.RELAY_ADDRESS.name} of {gateway.name}", str(gateway.relay), text)
     for node in site.tree["service_addresses"].value:
         if node.value in servers:
-            problems.unfit(node.path, node.raw, f"which is the address of the server {servers[node.value]}")
+            problems.unfit(
+                node.path,
+                node.raw,
+                f"which is the address of the server {servers[node.value]}; write the gateway's own",
+            )
 
 
 def relay_clients_make_no_open_relay(site: Site, problems: Problems) -> None:
@@ -240,15 +248,20 @@ def relay_clients_make_no_open_relay(site: Site, problems: Problems) -> None:
     insiders = dict(_insiders(site))
     for node in site.tree["smtp"]["relay_clients"].value:
         network: Network = node.value
-        inside = [f"{address} ({who})" for address, who in insiders.items() if address in network]
+        inside = [(address, who) for address, who in insiders.items() if address in network]
         if not network.prefixlen:
             problems.unfit(node.path, node.raw, "which is everybody: an open relay; name the hosts that may relay")
         elif network.prefixlen < network.max_prefixlen and values.is_public(network):
             text = "a network of public addresses, which is too wide for relaying; name its hosts one by one"
             problems.unfit(node.path, node.raw, text)
+        elif inside and network.prefixlen == network.max_prefixlen:
+            problems.unfit(
+                node.path, node.raw, f"which is {inside[0][1]}, where anybody's mail comes from; take it out"
+            )
         elif inside:
-            shown = inside if len(inside) <= 3 else [*inside[:3], f"{len(inside) - 3} more"]
-            text = f"which holds {values.listed(shown)}; name the relay clients alone, or anybody could relay"
+            shown = [f"{address} ({who})" for address, who in inside[:3]]
+            shown += [f"{len(inside) - 3} more"] if len(inside) > 3 else []
+            text = f"which holds {values.listed(shown)}, where anybody's mail comes from; name the relay clients alone"
             problems.unfit(node.path, node.raw, text)
 
 
@@ -347,9 +360,9 @@ def _website_server(site: Site, server: Node, problems: Problems) -> None:
     own = {own for gateway in site.gateways for own in (gateway.egress, gateway.relay, gateway.reached_at)}
     own.update(site.tree["service_addresses"].values)
     here = address.value == "localhost" or getattr(address.value, "is_loopback", False) or address.value in own
-    taken = {**published_ports(site.tree), site.tree["metrics_port"].value: "the metrics"}
+    taken = {site.tree["metrics_port"].value: "the metrics", **published_ports(site.tree)}
     if address.value is not None and here and port.value in taken:
-        text = f"but {taken[port.value]} has that port on {address.value}, which is the gateway; choose another"
+        text = f"which is the port of {taken[port.value]} on the gateway itself ({address.value}); choose another"
         problems.unfit(port.path, port.raw, text)
 
 

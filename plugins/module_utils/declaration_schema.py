@@ -15,12 +15,13 @@ from typing import Any
 GATEWAYS = "gateways"
 """The inventory group whose hosts are the gateways."""
 
-# What a value may be. The first five are YAML's own; the others are texts with a meaning.
+# What a value may be. The first four are YAML's own; the others are texts with a meaning.
 DICTIONARY = "dictionary"
 LIST = "list"
 BOOLEAN = "boolean"
 INTEGER = "integer"
-STRING = "string"
+CHOICE = "choice"  # one of the option's choices
+GROUP = "group"  # the name of an inventory group
 FQDN = "name"  # fully qualified, ASCII, no wildcard
 CERTIFICATE_NAME = "certificate name"  # FQDN, or a wildcard for one label: *.example.com
 ADDRESS = "address"  # one unicast IPv4 or IPv6 address
@@ -178,7 +179,7 @@ DECLARATION = Option(
             options=(
                 Option(
                     "group",
-                    STRING,
+                    GROUP,
                     "The inventory group of the servers.",
                     default="exchange",
                     example="exchange",
@@ -206,7 +207,7 @@ DECLARATION = Option(
                     "The virtual directories that are published. A path that isn't on the list is refused.",
                     default=_DIRECTORY_NAMES,
                     at_least=1,
-                    elements=Option("directory", STRING, "A virtual directory.", choices=_DIRECTORY_NAMES),
+                    elements=Option("directory", CHOICE, "A virtual directory.", choices=_DIRECTORY_NAMES),
                     example=["owa", "ews", "mapi", "oab", "activesync", "autodiscover"],
                 ),
                 Option(
@@ -214,7 +215,7 @@ DECLARATION = Option(
                     LIST,
                     "The published virtual directories that only the administrators' networks reach.",
                     default=("ecp", "powershell"),
-                    elements=Option("directory", STRING, "A virtual directory.", choices=_DIRECTORY_NAMES),
+                    elements=Option("directory", CHOICE, "A virtual directory.", choices=_DIRECTORY_NAMES),
                     example=["ecp", "powershell"],
                 ),
                 Option(
@@ -248,7 +249,7 @@ DECLARATION = Option(
                 Option("enabled", BOOLEAN, _ENABLED, default=True, example=True),
                 Option(
                     "mode",
-                    STRING,
+                    CHOICE,
                     "How connections reach Exchange. `proxy`: through HAProxy; Exchange sees the gateway's address.",
                     default="proxy",
                     choices=("proxy",),
@@ -299,7 +300,8 @@ DECLARATION = Option(
                     "file",
                     FILE,
                     "PEM file on the controller with the private key, the certificate and its chain; the servers must "
-                    "hold the same certificate. Empty: a self-signed one is made on the gateway.",
+                    "hold the same certificate. It may be encrypted with Ansible Vault. Empty: a self-signed one is "
+                    "made on the gateway until there is another.",
                     default="",
                     optional_text=True,
                     example="{{ inventory_dir }}/files/mail.pem",
@@ -367,8 +369,9 @@ DECLARATION = Option(
                     Option(
                         "certificate_file",
                         FILE,
-                        "PEM file on the controller with the private key, the certificate and its chain. "
-                        "Empty: a self-signed one is made on the gateway.",
+                        "PEM file on the controller with the private key, the certificate and its chain. It may be "
+                        "encrypted with Ansible Vault. Empty: a self-signed one is made on the gateway until there is "
+                        "another.",
                         default="",
                         optional_text=True,
                         example="{{ inventory_dir }}/files/www.pem",

@@ -41,7 +41,7 @@ class Problems:
 
     def sentence(self, path: str, sentence: str) -> None:
         """A problem in its own words."""
-        problem = Problem(path, sentence)
+        problem = Problem(values.printable(path), values.printable(sentence))
         if problem not in self.found:
             self.found.append(problem)
 
@@ -137,7 +137,7 @@ _EXPECTED = {
     schema.LIST: "a list",
     schema.BOOLEAN: "true or false",
     schema.INTEGER: "a whole number",
-    schema.STRING: "a text",
+    schema.GROUP: "the name of a group in the inventory",
     schema.FQDN: "a full name such as mail.example.com",
     schema.CERTIFICATE_NAME: "a full name such as mail.example.com",
     schema.ADDRESS: "an address such as 192.0.2.10 or 2001:db8::10",
@@ -148,6 +148,7 @@ _EXPECTED = {
 }
 
 _READERS: dict[str, Callable[[Any], Any]] = {
+    schema.GROUP: lambda value: values.read_text(value, _EXPECTED[schema.GROUP]),
     schema.BOOLEAN: values.read_boolean,
     schema.FQDN: values.read_name,
     schema.CERTIFICATE_NAME: lambda value: values.read_name(value, wildcard=True),
@@ -158,6 +159,11 @@ _READERS: dict[str, Callable[[Any], Any]] = {
 }
 
 
+def _expected(option: Option) -> str:
+    """What a sentence says that the option must be."""
+    return values.listed(option.choices, "or") if option.choices else _EXPECTED[option.type]
+
+
 def read(option: Option, path: str, value: Any, problems: Problems) -> Node:
     """The Node for a value that stands in the file; problems are noted, and the default takes the place."""
     try:
@@ -165,8 +171,8 @@ def read(option: Option, path: str, value: Any, problems: Problems) -> Node:
             problems.add(path, value.sentence_end())
             return _default(option, path)
         if value is None:
-            entry = path.endswith("]")
-            raise Unfit(f"but must be {_EXPECTED[option.type]}" + ("" if entry else "; leave the key out for none"))
+            needed = option.required or path.endswith("]")
+            raise Unfit(f"but must be {_expected(option)}" + ("" if needed else "; leave the key out for none"))
         if option.type == schema.DICTIONARY:
             return Node(path, value, _read_dictionary(option, path, value, problems), True)
         if option.type == schema.LIST:
@@ -193,12 +199,12 @@ def _read_leaf(option: Option, value: Any) -> Any:
         return option.default
     if option.type == schema.INTEGER:
         return values.read_integer(value, option.minimum, option.maximum)
-    if option.type == schema.STRING:
-        expected = values.listed(option.choices, "or") if option.choices else _EXPECTED[schema.STRING]
-        text = values.read_text(value, expected)
-        if option.choices and text not in option.choices:
-            close = difflib.get_close_matches(text.lower(), option.choices, 1)
-            raise Unfit(f"but must be {expected}" + (f"; did you mean {close[0]}?" if close else ""))
+    if option.type == schema.CHOICE:
+        text = values.read_text(value, _expected(option))
+        if text not in option.choices:
+            close = difflib.get_close_matches(text.lower(), option.choices, 1) if len(option.choices) > 1 else []
+            advice = f"; did you mean {close[0]}?" if close else ""
+            raise Unfit(f"but must be {_expected(option)}{advice}")
         return text
     if option.type == schema.HOST:
         return values.read_host(value, option.loopback)
@@ -208,7 +214,8 @@ def _read_leaf(option: Option, value: Any) -> Any:
 def _read_list(option: Option, path: str, value: Any, problems: Problems) -> list[Node]:
     if isinstance(value, str):
         parts = [part for part in re.split(r"[,;\s]+", value) if part]
-        raise Unfit(f"but must be a list; write [{', '.join(parts)}]" if parts else "but must be a list; write []")
+        advice = f"; write [{', '.join(parts)}]" if parts and len(value) <= 200 else ""
+        raise Unfit(f"but must be a list{advice}")
     if isinstance(value, dict):
         raise Unfit("but must be a list; begin each entry with a hyphen")
     if not isinstance(value, (list, tuple)):
@@ -254,7 +261,7 @@ def _read_dictionary(option: Option, path: str, value: Any, problems: Problems) 
             nodes[key.name] = read(key, inner, value[key.name], problems)
         else:
             if key.required:
-                problems.add(inner, f"is missing; it must be {_EXPECTED[key.type]}")
+                problems.add(inner, f"is missing; it must be {_expected(key)}")
             nodes[key.name] = _default(key, inner)
     return nodes
 
@@ -266,14 +273,15 @@ def _key_path(path: str, name: Any) -> str:
 def _why_unknown(option: Option, path: str, name: Any) -> str:
     names = [key.name for key in option.options]
     if isinstance(name, str) and len(name) <= 60:
+        close = difflib.get_close_matches(name.lower(), names, 1)
         every = _paths(schema.DECLARATION, schema.DECLARATION.name)
         elsewhere = [found for found in every if found.endswith(f".{name}")]
-        if elsewhere:
+        if elsewhere and not difflib.get_close_matches(name, close, 1, cutoff=0.85):
             return f"isn't known here; its place is {values.listed(elsewhere, 'or')}"
-        close = difflib.get_close_matches(name.lower(), names, 1)
         if close:
             return f"isn't known; did you mean {path}.{close[0]}?"
-    return f"isn't known; the keys here are {values.listed(names)}"
+    keys = f"the keys here are {values.listed(names)}" if len(names) > 1 else f"the only key here is {names[0]}"
+    return f"isn't known; {keys}"
 
 
 def _paths(option: Option, path: str) -> Iterator[str]:
@@ -313,12 +321,10 @@ def read_server(name: str, inventory: Inventory, problems: Problems) -> Server |
         path, value = f"The name of {name} in the inventory", name
     found = Problems()
     address = read(schema.SERVER_ADDRESS, path, value, found).value
+    instead = f"; or set {schema.SERVER_ADDRESS.name} of {name}, which goes before it."
     for problem in found.found:
-        if path.startswith(schema.SERVER_ADDRESS.name):
-            problems.found.append(problem)
-        else:
-            remedy = f"or set {schema.SERVER_ADDRESS.name} of {name}, which is used in its place"
-            problems.found.append(Problem(path, f"{problem.sentence.rstrip('.')}, {remedy}."))
+        standin = not path.startswith(schema.SERVER_ADDRESS.name)
+        problems.sentence(path, problem.sentence.rstrip(".") + instead if standin else problem.sentence)
     return None if address is None else Server(name, path, address, weight)
 
 

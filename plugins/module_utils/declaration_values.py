@@ -24,7 +24,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?\Z")
 _IDENTIFIER = re.compile(r"[a-z]([a-z0-9-]*[a-z0-9])?\Z")
-_SHOWN = 80  # characters of a value that a sentence quotes
+_SHOWN = 160  # characters of a value that a sentence quotes
 _LONGEST = 1000  # characters of a value that is looked at closely
 
 # What isn't the public Internet: RFC 1918, RFC 6598, RFC 4193, and the ranges for documentation and benchmarks
@@ -47,6 +47,25 @@ _NOT_PUBLIC = tuple(
 )
 
 
+# What no other host can be reached by, or be known by, each with the end of the sentence about it.
+_SPECIAL = tuple(
+    (ipaddress.ip_network(network), text)
+    for network, text in (
+        ("0.0.0.0/32", "but must be a real address, not the unspecified one"),
+        ("::/128", "but must be a real address, not the unspecified one"),
+        ("0.0.0.0/8", "but must not be in 0.0.0.0/8, which is reserved"),
+        ("127.0.0.0/8", "but must not be loopback, which is another host everywhere"),
+        ("::1/128", "but must not be loopback, which is another host everywhere"),
+        ("169.254.0.0/16", "but must not be link-local, which means nothing beyond one link"),
+        ("fe80::/10", "but must not be link-local, which means nothing beyond one link"),
+        ("224.0.0.0/4", "but must not be multicast"),
+        ("ff00::/8", "but must not be multicast"),
+        ("240.0.0.0/4", "but must not be in 240.0.0.0/4, which is reserved"),
+    )
+)
+_MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
+
+
 class Unfit(ValueError):
     """A value that isn't what it should be; the text ends the sentence about it."""
 
@@ -61,8 +80,13 @@ def show(value: Any) -> str:
         text = json.dumps(value, ensure_ascii=False, default=_show_other)
     except (TypeError, ValueError, RecursionError):  # keys that aren't texts, a list that holds itself
         text = f"a {kind(value)}"
-    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    text = printable(text)
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
+
+
+def printable(text: str) -> str:
+    """The text with escapes in the place of what isn't seen, or could end the line."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def _show_other(value: Any) -> str:
@@ -180,10 +204,12 @@ def read_address(value: Any) -> Address:
     text = read_text(value, expected)
     address = _parse_address(text)
     if address is None:
-        if "/" in text and _parse_address(text.partition("/")[0]):
+        if re.fullmatch(r"[^/]+/[0-9]+", text) and _parse_address(text.partition("/")[0]):
             raise Unfit(f"but must be one address; write {text.partition('/')[0]}")
+        if "-" in text and all(_parse_address(part.strip()) for part in text.split("-", 1)):
+            raise Unfit("but must be one address, not a range")
         raise Unfit(_why_no_address(text, expected))
-    _refuse_special(address)
+    _refuse_special(as_network(address))
     return address
 
 
@@ -198,8 +224,8 @@ def read_network(value: Any) -> Network:
             raise Unfit(_why_no_address(text, expected))
         network = as_network(address)
     else:
-        if _parse_address(first) is None:
-            raise Unfit(_why_no_address(first, expected))
+        if _parse_address(first) is None or re.search(r"[,;\s]", prefix):
+            raise Unfit(_why_no_address(text, expected))
         if not re.fullmatch(r"[0-9]{1,3}", prefix, re.ASCII):
             raise Unfit(_why_no_prefix(first, prefix))
         try:
@@ -212,8 +238,7 @@ def read_network(value: Any) -> Network:
                 f"which has host bits set; write {network} for the network or {ipaddress.ip_address(first)} for the "
                 "one host"
             )
-    if network.prefixlen:  # "everything" is for the rules, which know what the list is for
-        _refuse_special(network.network_address)
+    _refuse_special(network)
     return network
 
 
@@ -256,7 +281,7 @@ def read_host(value: Any, loopback: bool = False) -> Address | str:
     address = _parse_address(text)
     if address is not None:
         if not (loopback and address.is_loopback):
-            _refuse_special(address)
+            _refuse_special(as_network(address))
         return address
     if re.fullmatch(r"\[?[0-9a-fA-F:.]+\]?:[0-9]+|[A-Za-z0-9.-]+:[0-9]+", text):
         raise Unfit("but must be an address or a host name alone, without a port")
@@ -265,7 +290,7 @@ def read_host(value: Any, loopback: bool = False) -> Address | str:
     if "/" in text or ":" in text or re.fullmatch(r"[0-9.]+", text):
         raise Unfit(f"but must be {expected}")
     if any(c.isspace() for c in text) or "," in text or ";" in text:
-        raise Unfit("but must be one address or host name; make each an entry of its own")
+        raise Unfit("but must be one address or host name, without a comma or space in it")
     if text.endswith("."):
         raise Unfit(f"with a dot at its end; write {show(text.rstrip('.'))}")
     if not text.isascii():
@@ -298,8 +323,13 @@ def read_path(value: Any) -> str:
 
 
 def check_certificate_file(path: str) -> None:
-    """The file must be a PEM with a private key and the certificate that belongs to it; else Unfit."""
+    """The file must be a PEM with a private key and the certificate that belongs to it; else Unfit.
+
+    What is encrypted with Ansible Vault isn't looked into: the password may not be at hand.
+    """
     text = _read_pem(path)
+    if text.startswith("$ANSIBLE_VAULT;"):
+        return
     if "-----BEGIN CERTIFICATE-----" not in text:
         raise Unfit(
             "which holds no certificate; it must be a PEM file with the private key, the certificate and its chain"
@@ -351,33 +381,23 @@ def _parse_address(text: str) -> Address | None:
     return address
 
 
-def _refuse_special(address: Address) -> None:
-    """Raise Unfit for addresses that no other host can be reached by, or reach us from."""
-    if isinstance(address, ipaddress.IPv6Address):
-        if getattr(address, "scope_id", None):
-            raise Unfit("but must be without a zone (the part after %)")
-        if address.ipv4_mapped is not None:
-            raise Unfit(f"but must be written as the IPv4 address that it stands for: {address.ipv4_mapped}")
-    if address.is_unspecified:
-        raise Unfit("but must be a real address, not the unspecified one")
-    if address.is_loopback:
-        raise Unfit("but must not be a loopback address, which means another host everywhere")
-    if address.is_link_local:
-        raise Unfit("but must not be link-local, because such addresses mean nothing beyond one link")
-    if address.is_multicast:
-        raise Unfit("but must not be a multicast address")
-    if isinstance(address, ipaddress.IPv4Address) and address.is_reserved:  # 240.0.0.0/4 and the broadcast address
-        raise Unfit("but must not be in 240.0.0.0/4, which is reserved")
-    if isinstance(address, ipaddress.IPv4Address) and address in ipaddress.ip_network("0.0.0.0/8"):
-        raise Unfit("but must not be in 0.0.0.0/8, which is reserved")
+def _refuse_special(network: Network) -> None:
+    """Raise Unfit for a network (of one host, for an address) that lies in a range for special use."""
+    if getattr(network.network_address, "scope_id", None):
+        raise Unfit("but must be without a zone (the part after %)")
+    if within(network, _MAPPED):
+        bits = int(network.network_address) & 0xFFFFFFFF
+        meant = ipaddress.ip_network((bits, network.prefixlen - 96), strict=False)
+        raise Unfit(f"but must be written as the IPv4 that it stands for; write {short(meant)}")
+    for special, text in _SPECIAL:
+        if within(network, special):
+            raise Unfit(text)
 
 
 def _why_no_address(text: str, expected: str) -> str:
     """Why a text that should be an address (or the first half of a network) isn't one."""
-    if re.search(r"[,;\s]", text):
-        parts = [part for part in re.split(r"[,;\s]+", text) if part]
-        if parts and all(_parse_address(part.partition("/")[0]) for part in parts):
-            return "but must be one value; make each an entry of its own"
+    if re.search(r"[,;]|[^-\s]\s+[^-\s]", text):
+        return "but must be one address or network, without a comma or space in it"
     first, dash, last = (part.strip() for part in text.partition("-"))
     low, high = _parse_address(first), _parse_address(last)
     if dash and low is not None and high is not None and low.version == high.version:
@@ -427,7 +447,7 @@ def _why_no_name(text: str, expected: str) -> str:
     if _parse_address(text.strip("[]")) is not None:
         return f"but must be {expected}, not an address"
     if re.search(r"[\s,;]", text):
-        return "but must be one name; make each name an entry of its own"
+        return "but must be one name, without a comma or space in it"
     if "/" in text:
         return f"but must be {expected}, not a path or a network"
     if ":" in text:
@@ -448,7 +468,7 @@ def _check_labels(name: str, labels: list[str]) -> None:
         raise Unfit(f"but must have at most 253 characters, and this has {len(name)}")
     for label in labels:
         if not label:
-            raise Unfit("but must have a label between two dots")
+            raise Unfit("but must not begin with a dot or have two in a row")
         if len(label) > 63:
             raise Unfit(f"but a label has at most 63 characters, and this has one of {len(label)}")
         if "_" in label:

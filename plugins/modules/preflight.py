@@ -44,7 +44,7 @@ EXAMPLES = r"""
   gather_facts: false
   tasks:
     - name: Every gateway's declaration is validated
-      postern.mail_gateway.preflight:
+      postern.mail_gateway.preflight: {}
       run_once: true
 """
 
