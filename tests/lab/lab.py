@@ -276,6 +276,7 @@ class Lab:
 
     def _prepare(self) -> None:
         """Make keys, certificates, passwords and the files that hosts read."""
+        self.control_path.parent.mkdir(mode=0o700, exist_ok=True)
         ssh = self.folder / "ssh"
         ssh.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not (ssh / "id_ed25519").is_file():
@@ -337,7 +338,7 @@ class Lab:
                 list(pool.map(self._create_one, names))
             self.say(f"Started {', '.join(names)} in {time.monotonic() - started:.1f} s")
         self._join_networks()
-        self._write_description()
+        self.describe()
 
     def _create_one(self, name: str) -> None:
         hosts.empty_state(name, self.folder)
@@ -374,8 +375,8 @@ class Lab:
         """Where OpenSSH keeps shared connections: a short path, because a socket's may have 107 characters."""
         return Path(f"/run/postern-lab-{self.slot}/%h-%p-%r")
 
-    def _write_description(self) -> None:
-        """Write known_hosts, and lab.json for the inventory and for `load`."""
+    def describe(self) -> None:
+        """Write down known_hosts, and lab.json for the inventory and for `load`."""
         up = {entry["Labels"].get("postern.host") for entry in containers(MINE)}
         known = []
         for gateway in [name for name in topology.GATEWAYS if name in up]:
@@ -383,7 +384,6 @@ class Lab:
             addresses = ",".join(self.address(gateway, "admin", family) for family in (4, 6))
             known += [f"{addresses} {' '.join(line.split()[:2])}" for line in keys.splitlines()]
         self._replace("ssh/known_hosts", "\n".join(known) + "\n")
-        self.control_path.parent.mkdir(mode=0o700, exist_ok=True)
         description = {
             "checkout": str(ROOT),
             "slot": self.slot,

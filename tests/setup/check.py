@@ -1,0 +1,173 @@
+#!/usr/bin/env python3
+"""Run everything that must pass, and count: `make test`. With the argument `lint`, the linters alone.
+
+A part is a list of commands. What runs beside other parts is shown when it is through, the rest as it comes.
+Counted are: each linter, each test that pytest ran (by its JUnit files), and each step of a molecule scenario. A part
+that fails without a failure to count counts as one. The total goes to `.cache/results/summary` as well.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ET
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = ROOT / ".cache" / "results"
+LAB = [sys.executable, "tests/lab/lab"]
+
+#: Steps of a molecule scenario in its closing report, such as `haproxy ➜ converge: Executed: Successful`.
+STEP = re.compile(r"➜ (?P<step>\w+): (?:Executed|Completed): (?P<result>\w+)", re.IGNORECASE)
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+@dataclass
+class Part:
+    """Commands that run one after the other; the first that fails ends those parts that don't go on."""
+
+    title: str
+    commands: list[list[str]]
+    counts_commands: bool = False
+    goes_on: bool = False
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+    output: list[str] = field(default_factory=list)
+
+    @property
+    def results(self) -> Path:
+        """Where pytest writes what became of this part's tests."""
+        return RESULTS / re.sub(r"\W+", "-", self.title)
+
+
+LINT = Part(
+    "lint",
+    [
+        ["ruff", "check", "."],
+        ["ruff", "format", "--check", "."],
+        ["mypy"],
+        ["yamllint", "--strict", "."],
+        ["ansible-lint", "--offline", "--nocolor"],
+        ["antsibull-changelog", "lint"],
+    ],
+    counts_commands=True,
+    goes_on=True,
+)
+UNIT = Part("unit", [["pytest", "--quiet", "--numprocesses=2"]])
+LAB_UP = Part("lab", [[*LAB, "up"]])
+# One after the other, because scenarios share the lab's gateways.
+SCENARIOS = [
+    Part(f"molecule {name}", [["molecule", "test", "--scenario-name", name]]) for name in ("haproxy", "default")
+]
+
+
+def say(text: str) -> None:
+    """Print at once."""
+    print(text, flush=True)
+
+
+def run(part: Part, *, live: bool) -> None:
+    """Run a part and count. Live output is printed as it comes, other output when the part is through."""
+    start = time.monotonic()
+    shutil.rmtree(part.results, ignore_errors=True)
+    part.results.mkdir(parents=True)
+    environment = {
+        **os.environ,
+        "POSTERN_RESULTS": str(part.results),
+        "PYTEST_ADDOPTS": "-p results",
+        "PYTHONPATH": str(ROOT / "tests" / "setup"),
+        "PYTHONUNBUFFERED": "1",
+    }
+    if live:
+        say(f"==> {part.title}")
+    statuses = []
+    for command in part.commands:
+        statuses.append(_execute(part, command, environment, live=live))
+        if statuses[-1] and not part.goes_on:
+            break
+    _count(part, statuses)
+    if not live:
+        say(f"==> {part.title}\n" + "".join(part.output).rstrip())
+    say(f"    {part.title}: {part.passed} passed, {part.failed} failed, {time.monotonic() - start:.0f} s")
+
+
+def _execute(part: Part, command: list[str], environment: dict[str, str], *, live: bool) -> int:
+    """Run a command, keep its output, return its exit status."""
+    with subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            part.output.append(line)
+            if live:
+                print(line, end="", flush=True)
+    return process.returncode
+
+
+def _count(part: Part, statuses: list[int]) -> None:
+    """Add up what a part's commands have to tell."""
+    if part.counts_commands:
+        part.failed = sum(status != 0 for status in statuses)
+        part.passed = len(statuses) - part.failed
+    for file in part.results.glob("*.xml"):
+        for suite in ET.parse(file).getroot().iter("testsuite"):  # noqa: S314 - pytest wrote it
+            tests, errors, failures, skipped = (
+                int(suite.get(name, "0")) for name in ("tests", "errors", "failures", "skipped")
+            )
+            part.passed += tests - errors - failures - skipped
+            part.failed += errors + failures
+            part.skipped += skipped
+    for line in part.output:
+        step = STEP.search(COLOUR.sub("", line))
+        # The tests that a step "verify" ran are counted one by one.
+        if step and step["step"] != "verify":
+            good = step["result"].lower() == "successful"
+            part.passed += good
+            part.failed += not good
+    if any(statuses) and not part.failed:
+        part.failed = 1
+
+
+def main() -> int:
+    """Run what the command line asks for; return the exit status."""
+    os.chdir(ROOT)
+    if sys.argv[1:] == ["lint"]:
+        run(LINT, live=True)
+        return 1 if LINT.failed else 0
+    start = time.monotonic()
+    setup = [sys.executable, "tests/setup/setup.py", "--images"]
+    shutil.rmtree(RESULTS, ignore_errors=True)
+    if subprocess.run(setup, check=False).returncode:
+        return 1
+    parts = [LINT, UNIT, LAB_UP]
+    with ThreadPoolExecutor() as pool:
+        for job in [pool.submit(run, part, live=False) for part in parts]:
+            job.result()
+    if not LAB_UP.failed:
+        for part in SCENARIOS:
+            run(part, live=True)
+            parts.append(part)
+    say("")
+    for part in parts:
+        skipped = f", {part.skipped} skipped" if part.skipped else ""
+        say(f"{part.title:20} {part.passed} passed, {part.failed} failed{skipped}")
+    total = f"{sum(part.passed for part in parts)} passed, {sum(part.failed for part in parts)} failed"
+    say(f"{'total':20} {total}, {time.monotonic() - start:.0f} s")
+    (RESULTS / "summary").write_text(f"{total}\n")
+    return 1 if any(part.failed for part in parts) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

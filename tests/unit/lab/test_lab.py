@@ -1,0 +1,179 @@
+import copy
+import json
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab import authority, hosts, images, podman, topology
+from lab import lab as module
+from lab.errors import LabError
+from lab.lab import Lab
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of what images are made from, to be changed."""
+    shutil.copytree(images.FILES, tmp_path / "image")
+    monkeypatch.setattr(images, "FILES", tmp_path / "image")
+    return tmp_path / "image"
+
+
+def references() -> dict[str, str]:
+    return {name: images.reference(name) for name in (*images.BASES, *images.LAYERS)}
+
+
+@pytest.mark.parametrize(
+    ("name", "changed"),
+    [
+        ("offline.packages", {"gateway-bookworm", "gateway-trixie"}),
+        ("gateway.sh", {"gateway-bookworm", "gateway-trixie"}),
+        ("service.packages", {"service"}),
+        ("base.packages", {*images.BASES, *images.LAYERS}),
+    ],
+)
+def test_an_images_name_says_what_it_is_made_from(files: Path, name: str, changed: set[str]) -> None:
+    before = references()
+    (files / name).write_text((files / name).read_text() + "something-else\n")
+    after = references()
+    assert {image for image in before if before[image] != after[image]} == changed
+
+
+def test_comments_in_a_package_list_change_nothing(files: Path) -> None:
+    before = references()
+    (files / "base.packages").write_text("# Another comment\n\n" + (files / "base.packages").read_text())
+    assert references() == before
+
+
+@pytest.mark.parametrize(("sources", "expected"), [
+    ("'http://mirror.test/debian/dists/{}/InRelease' mirror.test_x 0 \n", "http://mirror.test/debian"),
+    ("'https://m.test/x/dists/{}-updates/InRelease' a 0\n'https://m.test/y/dists/{}/InRelease' b 0\n", "https://m.test/y"),
+])  # fmt: skip
+def test_the_mirror_is_the_machines_own(monkeypatch: pytest.MonkeyPatch, sources: str, expected: str) -> None:
+    os_release = dict(line.split("=", 1) for line in Path("/etc/os-release").read_text().splitlines() if "=" in line)
+    release = os_release.get("VERSION_CODENAME", "")
+    done = subprocess.CompletedProcess([], 0, sources.replace("{}", release), "")
+    monkeypatch.setattr(images.subprocess, "run", lambda *args, **kwargs: done)
+    assert images.mirror() == expected
+
+
+def test_no_mirror_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    done = subprocess.CompletedProcess([], 0, "", "")
+    monkeypatch.setattr(images.subprocess, "run", lambda *args, **kwargs: done)
+    with pytest.raises(LabError, match=r"^The apt sources of this machine name no Debian mirror: [^.]+\.list\.d\.$"):
+        images.mirror()
+
+
+def test_a_mirrors_error_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    said: list[str] = []
+    outcomes = iter([LabError("Broken."), LabError("Broken."), None])
+
+    def action() -> None:
+        outcome = next(outcomes)
+        if outcome:
+            raise outcome
+
+    images._attempt(action, said.append)
+    assert [line.split(";")[0] for line in said] == ["Broken. Attempt 1 of 3", "Broken. Attempt 2 of 3"]
+    outcomes = iter([LabError("Broken.")] * 3)
+    with pytest.raises(LabError, match="Broken"):
+        images._attempt(action, said.append)
+
+
+def test_only_root_has_a_lab(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(podman.os, "geteuid", lambda: 1000)
+    with pytest.raises(LabError, match="needs root"):
+        podman.check_machine()
+
+
+def test_missing_programs_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(podman.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(podman.shutil, "which", lambda name: None if name in ("podman", "ssh-keygen") else name)
+    with pytest.raises(LabError, match=r"^The lab needs openssh-client, podman: run 'make setup'"):
+        podman.check_machine()
+
+
+def test_a_lab_of_another_checkout_is_not_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FOLDER", tmp_path)
+    for text in ("", "{}", "[]", json.dumps({"checkout": "/somewhere/else", "slot": 101})):
+        (tmp_path / "lab.json").write_text(text)
+        with pytest.raises(LabError, match="isn't up"):
+            Lab.load()
+    (tmp_path / "lab.json").write_text(json.dumps({"checkout": str(module.ROOT), "slot": 101}))
+    assert Lab.load().slot == 101
+
+
+def test_addresses_of_hosts() -> None:
+    lab = Lab(101)
+    assert lab.address("gw2", "outside") == "10.101.2.12"
+    assert lab.address("gw2", "outside", 6) == "fd77:101:2::12"
+    with pytest.raises(LabError, match="'client' isn't on the network 'inside', but on outside"):
+        lab.address("client", "inside")
+    with pytest.raises(LabError, match="no host 'gw3' in the lab: it has gw1, gw2"):
+        lab.address("gw3", "inside")
+
+
+def test_a_host_is_made_anew_when_what_it_reads_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ca/ca.pem", "ca/mail.pem", "dns/named.conf", "ssh/id_ed25519.pub"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("one")
+    lab = Lab(101, tmp_path)
+
+    def specs() -> dict[str, str]:
+        return {name: lab._spec(name)[1] for name in topology.HOSTS}
+
+    before = specs()
+    assert specs() == before
+    for name, affected in {
+        "ca/mail.pem": {"ex1", "ex2"},
+        "dns/named.conf": {"dns"},
+        "ssh/id_ed25519.pub": {"gw1", "gw2"},
+    }.items():
+        (tmp_path / name).write_text(f"two {name}")
+        after = specs()
+        assert {host for host in before if before[host] != after[host]} == affected
+        before = after
+
+
+STATE: dict[str, Any] = {
+    "ReceiveConnector": [{"Name": "Default Frontend EX1", "MaxInboundConnectionPerSource": "20"}],
+    "ADPermission": [],
+    "Service": [
+        {"Name": "MSExchangeImap4", "Status": "Stopped", "StartType": "Manual"},
+        {"Name": "MSExchangePOP3BE", "Status": "Stopped", "StartType": "Manual"},
+        {"Name": "FMS", "Status": "Stopped", "StartType": "Manual"},
+    ],
+}
+
+
+def test_the_administrator_lets_relay_addresses_relay_and_nobody_else() -> None:
+    state = copy.deepcopy(STATE)
+    hosts.administer(state, "EX1", ["10.101.1.111", "10.101.1.112"], "secret")
+    granted = [entry["Identity"] for entry in state["ADPermission"]]
+    assert granted == ["EX1\\Gateway Relay"]
+    (relay,) = [entry for entry in state["ReceiveConnector"] if entry["Name"] == "Gateway Relay"]
+    assert relay["RemoteIPRanges"] == ["10.101.1.111", "10.101.1.112"]
+    assert relay["PermissionGroups"] == "AnonymousUsers"
+    assert [entry["Status"] for entry in state["Service"]] == ["Running", "Running", "Stopped"]
+
+
+def test_certificates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(authority, "CERTIFICATES", {"mail": ["mail.example.test", "ex1.example.test"]})
+    authority.make_certificates(tmp_path)
+    mail = tmp_path / "mail.pem"
+    first = mail.read_bytes()
+    assert mail.stat().st_mode & 0o777 == 0o600
+    names = authority._openssl("x509", "-in", str(mail), "-noout", "-ext", "subjectAltName")
+    assert "DNS:mail.example.test, DNS:ex1.example.test" in names
+    authority.make_certificates(tmp_path)
+    assert mail.read_bytes() == first, "a good certificate is used again"
+    monkeypatch.setattr(authority, "WEEK", 100 * 24 * 3600)
+    authority.make_certificates(tmp_path)
+    assert mail.read_bytes() != first, "one that ends soon is replaced"
+    mail.write_text("broken")
+    authority.make_certificates(tmp_path)
+    assert "BEGIN CERTIFICATE" in mail.read_text()
