@@ -209,10 +209,11 @@ class Session:
                 "421 4.3.2 The maximum number of concurrent server connections has exceeded a limit, "
                 "closing transmission channel"
             )
-        # The share is one of the connections that are still free (published for the parameter).
+        # A share of what the other sources leave free, so that 100 % never refuses before the connector is full.
         share = math.inf
         if most is not None:
-            share = max(1, math.floor((most - total) * connector.MaxInboundConnectionPercentagePerSource / 100))
+            free = most - (total - mine)
+            share = max(1, math.floor(free * connector.MaxInboundConnectionPercentagePerSource / 100))
         each = connector.MaxInboundConnectionPerSource
         if mine >= share or (each is not None and mine >= each):
             await self._goodbye(
