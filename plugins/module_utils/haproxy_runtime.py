@@ -14,19 +14,30 @@ import hashlib
 import re
 import socket
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 DIGEST_PLACE = "@DIGEST@"
 DIGEST_PREFIX = "postern.mail_gateway "
 
 # "[ALERT]    (812) : config : parsing [/etc/haproxy/haproxy.cfg:12] : unknown keyword …" (2.6 and 3.0 alike)
 _MESSAGE = re.compile(r"^\[(?P<level>ALERT|WARNING|NOTICE)\]\s*\(\d+\)\s*:\s*(?P<text>.*)$")
-_PLACE = re.compile(r"(?:parsing )?\[(?P<file>[^\]]*?):(?P<line>\d+)\]\s*:?\s*")
-# What HAProxy adds after the real reason.
+# "parsing [FILE:12] :", "Parsing [FILE:12]:", "Binding [FILE:12] for"; an address like "[127.0.0.1:80]" is no place.
+_PLACE = re.compile(r"(?:(?:[Pp]arsing|Binding) )?\[(?P<file>[^\]]*\.cfg):(?P<line>\d+)\](?: for)?\s*:?\s*")
+# What HAProxy adds after the real reason, and what a process says that is well itself.
 _SUMMARY = re.compile(
-    r"^(?:config : )?(?:Error\(s\) found in configuration file|Fatal errors found in configuration)"
-    r"|^\[/usr/sbin/haproxy\.main\(\)\] Some protocols failed|^haproxy version is|^path to executable|^Loading failure!"
-    r"|^(?:backend|proxy) .* has no server available|^New worker .* forked|^Loading success|^Current worker .* exited|^All workers exited|^Exiting Master"
+    r"^(?:config : )?(?:Error\(s\) found in configuration|Fatal errors found in configuration|Failed to initialize)"
+    r"|^\[.*haproxy\.main\(\)\] Some protocols failed|^haproxy version is|^path to executable|^Loading failure!"
+    r"|^(?:backend|proxy) .* has no server available|^New worker .* forked|^Loading success"
+    r"|^Current worker .* exited|^All workers exited|^Exiting Master"
 )
+
+
+@dataclass(frozen=True)
+class Running:
+    """A process that answers: its number, and the digest of its configuration (None where it is none of ours)."""
+
+    pid: int
+    digest: str | None
 
 
 def digest(files: Mapping[str, bytes]) -> str:
@@ -95,14 +106,21 @@ def ask(path: str, command: str, seconds: float = 5.0) -> str:
     return received.decode("utf-8", "replace")
 
 
-def running_digest(path: str) -> str | None:
-    """Return the digest of the configuration that the running HAProxy has loaded; None where it is none of ours."""
+def running(path: str, seconds: float = 5.0) -> Running | None:
+    """Return the process that answers at the ``stats socket``; None where there is none."""
     try:
-        answer = ask(path, "show info")
+        answer = ask(path, "show info", seconds)
     except OSError:
         return None
-    for line in answer.splitlines():
-        name, _, value = line.partition(": ")
-        if name == "description" and value.startswith(DIGEST_PREFIX):
-            return value.removeprefix(DIGEST_PREFIX).strip()
-    return None
+    said = dict(line.partition(": ")[::2] for line in answer.splitlines())
+    if not said.get("Pid", "").isdecimal():
+        return None
+    described = said.get("description", "")
+    ours = described.startswith(DIGEST_PREFIX)
+    return Running(int(said["Pid"]), described.removeprefix(DIGEST_PREFIX).strip() if ours else None)
+
+
+def running_digest(path: str) -> str | None:
+    """Return the digest of the configuration that the running HAProxy has loaded; None where it is none of ours."""
+    found = running(path)
+    return found.digest if found else None
