@@ -10,6 +10,7 @@ whatever stands in the declaration.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -84,27 +85,34 @@ def validate_all(declarations: Mapping[str, Any], inventory: Inventory) -> list[
     members = inventory.group(schema.GATEWAYS)
     if not members:
         return [no_gateways(inventory)]
-    sites: list[tuple[Any, list[str]]] = []
-    for name in members:
-        if name not in declarations:
-            continue
-        for declaration, gateways in sites:
-            if declaration == declarations[name]:
-                gateways.append(name)
-                break
-        else:
-            sites.append((declarations[name], [name]))
+    sites = _sites({name: declarations[name] for name in members if name in declarations})
     about: dict[Problem, list[str]] = {}
     for declaration, gateways in sites:
         for problem in validate(declaration, inventory, gateways):
             about.setdefault(problem, []).extend(gateways)
-    whole = [name for _, gateways in sites for name in gateways]
+    everywhere = sum(len(gateways) for _, gateways in sites)
     return [
-        str(problem)
-        if gateways == whole or not problem.path.startswith(f"{schema.DECLARATION.name}.")
-        else f"For {listed(gateways)}: {problem}"
+        f"For {listed(gateways)}: {problem}" if len(gateways) < everywhere and _is_declared(problem) else str(problem)
         for problem, gateways in about.items()
     ]
+
+
+def _sites(declarations: Mapping[str, Any]) -> list[tuple[Any, list[str]]]:
+    """The different declarations, each with its gateways."""
+    sites: list[tuple[Any, list[str]]] = []
+    for name, declaration in declarations.items():
+        for known, gateways in sites:
+            if known == declaration:
+                gateways.append(name)
+                break
+        else:
+            sites.append((declaration, [name]))
+    return sites
+
+
+def _is_declared(problem: Problem) -> bool:
+    """Whether the problem is in the declaration; a host variable's path names its host anyway."""
+    return re.split(r"[.\[]", problem.path)[0] == schema.DECLARATION.name
 
 
 def misspelt(host: str, names: Iterable[str], declared: bool) -> list[str]:
@@ -120,7 +128,7 @@ def misspelt(host: str, names: Iterable[str], declared: bool) -> list[str]:
         if close and close[0].startswith(schema.DECLARATION.name):
             sentences.append(f"{name} of {host} isn't known; did you mean {close[0]}?")
     if declared and schema.DECLARATION.name not in names:
-        where = f"the variables of the group {schema.GATEWAYS} or of a group in it"
+        where = "the variables of the group all, or of a group for its site"
         sentences.append(
             f"{schema.DECLARATION.name} of {host} is missing; declare what the gateway publishes in {where}."
         )

@@ -125,13 +125,13 @@ def published_ports(tree: Node) -> dict[int, str]:
 
 
 def something_is_published(site: Site, problems: Problems) -> None:
-    """A gateway for nothing is a slip."""
+    """Something is published: a service of Exchange, or a website."""
     if not needs_servers(site.tree) and not site.tree["websites"].value:
         problems.add(site.tree.path, "publishes nothing; enable https, smtp, imap or pop, or declare a website")
 
 
 def the_servers_are_there(site: Site, problems: Problems) -> None:
-    """The group of servers exists, has hosts, and these are servers and no gateways."""
+    """The group of servers exists and has hosts, and no gateway is in it."""
     if not needs_servers(site.tree):
         return
     node = site.tree["exchange"]["group"]
@@ -159,7 +159,7 @@ def the_servers_are_there(site: Site, problems: Problems) -> None:
 
 
 def the_servers_differ(site: Site, problems: Problems) -> None:
-    """Each server has an address of its own, none is the gateway, and one at least takes connections."""
+    """Each server has an address of its own, none is the gateway's, and one at least has a weight above 0."""
     seen: dict[Address | str, Server] = {}
     for server in site.servers:
         first = seen.setdefault(server.address, server)
@@ -175,7 +175,7 @@ def the_servers_differ(site: Site, problems: Problems) -> None:
 
 
 def the_gateways_have_their_addresses(site: Site, problems: Problems) -> None:
-    """With relay clients there are two source addresses, of the servers' family, and each is somebody's alone."""
+    """With relay clients each gateway has an egress and a relay address, two of them, of the servers' family."""
     relayed = bool(relay_networks(site.tree))
     clients = site.tree["smtp"]["relay_clients"]
     egress, relay = schema.EGRESS_ADDRESS.name, schema.RELAY_ADDRESS.name
@@ -213,7 +213,7 @@ def _family(path: str, address: Address, servers: Iterable[Server], problems: Pr
 
 
 def no_address_is_used_twice(site: Site, problems: Problems) -> None:
-    """No two gateways share a source address, none is a server's, and clients don't reach the one for relaying."""
+    """No egress or relay address is another gateway's or a server's, and clients don't reach a relay address."""
     owners: dict[Address, tuple[str, str]] = {}
     ours = {gateway.name for gateway in site.gateways}
     for gateway in sorted({*site.gateways, *site.neighbours}, key=lambda gateway: gateway.name):
@@ -244,7 +244,7 @@ def no_address_is_used_twice(site: Site, problems: Problems) -> None:
 
 
 def relay_clients_make_no_open_relay(site: Site, problems: Problems) -> None:
-    """Who may relay is named closely, and isn't the gateway or a server, through which anybody's mail comes."""
+    """No relay client is everybody, a public network, or an address of a gateway or of a server."""
     insiders = dict(_insiders(site))
     for node in site.tree["smtp"]["relay_clients"].value:
         network: Network = node.value
@@ -282,7 +282,7 @@ def _insiders(site: Site) -> Iterator[tuple[Address, str]]:
 
 
 def networks_are_no_wider_than_meant(site: Site, problems: Problems) -> None:
-    """The networks of administrators and of the monitoring aren't the Internet."""
+    """The networks of the administrators and of the monitoring aren't the Internet, nor a large part of it."""
     for key, whose in (("admin_networks", "administrators"), ("monitoring_networks", "monitoring")):
         for node in site.tree[key].value:
             network: Network = node.value
@@ -294,7 +294,7 @@ def networks_are_no_wider_than_meant(site: Site, problems: Problems) -> None:
 
 
 def networks_can_reach_the_gateway(site: Site, problems: Problems) -> None:
-    """A list of networks is of no use when the gateway doesn't listen on their family."""
+    """On a list of networks, one at least is of a family (IPv4, IPv6) that the gateway listens on."""
     versions = families(site.tree)
     for node in (site.tree["admin_networks"], site.tree["smtp"]["relay_clients"], site.tree["monitoring_networks"]):
         networks: list[Network] = node.values
@@ -306,7 +306,7 @@ def networks_can_reach_the_gateway(site: Site, problems: Problems) -> None:
 
 
 def ipv6_is_meant(site: Site, problems: Problems) -> None:
-    """The switch and the service addresses say the same."""
+    """`ipv6` and `service_addresses` agree."""
     switch, addresses = site.tree["ipv6"], site.tree["service_addresses"]
     if switch.value is True and addresses.value and not any(address.version == 6 for address in addresses.values):
         problems.unfit(switch.path, switch.raw, f"but {addresses.path} has no IPv6 address; add one, or write false")
@@ -316,7 +316,7 @@ def ipv6_is_meant(site: Site, problems: Problems) -> None:
 
 
 def closed_directories_are_published(site: Site, problems: Problems) -> None:
-    """Closing what isn't published is a slip, unless nobody wrote it."""
+    """A virtual directory on `internal_only` is one that is published."""
     https = site.tree["https"]
     published = https["virtual_directories"]
     if https["internal_only"].given:
@@ -327,14 +327,14 @@ def closed_directories_are_published(site: Site, problems: Problems) -> None:
 
 
 def the_certificate_is_for_the_hostname(site: Site, problems: Problems) -> None:
-    """Clients refuse a certificate that doesn't have the name that they asked for."""
+    """The certificate's names cover the hostname."""
     hostname, names = site.tree["hostname"], site.tree["certificate"]["names"]
     if hostname.value and names.value and not covered(hostname.value, names.values):
         problems.unfit(hostname.path, hostname.raw, f"but {names.path} doesn't cover it; add it there")
 
 
 def websites_are_distinct(site: Site, problems: Problems) -> None:
-    """Each name belongs to one site, and no site to Exchange or to the gateway's own ports."""
+    """A name belongs to one website and isn't Exchange's, and no website's server is a port of the gateway's own."""
     exchange = exchange_hostnames(site.tree) if site.tree["https"]["enabled"].value else []
     names: dict[str, Node] = {}
     hostnames: dict[str, Node] = {}
@@ -367,7 +367,7 @@ def _website_server(site: Site, server: Node, problems: Problems) -> None:
 
 
 def the_metrics_port_is_free(site: Site, problems: Problems) -> None:
-    """One port, one service."""
+    """The port of the metrics is no other service's."""
     node = site.tree["metrics_port"]
     taken = {**published_ports(site.tree), schema.SSH_PORT: "ssh"}
     if node.value in taken:

@@ -125,8 +125,8 @@ DECLARATION = Option(
         Option(
             "hostname",
             FQDN,
-            "The name by which clients reach the gateway. It is in the certificate, and it is what the gateway calls "
-            "itself in EHLO and in its health checks.",
+            "The name by which clients reach the gateway, and by which the gateway asks the servers (Host, TLS, EHLO). "
+            "It is in the certificate.",
             required=True,
             example="mail.example.com",
         ),
@@ -208,7 +208,7 @@ DECLARATION = Option(
                     default=_DIRECTORY_NAMES,
                     at_least=1,
                     elements=Option("directory", CHOICE, "A virtual directory.", choices=_DIRECTORY_NAMES),
-                    example=["owa", "ews", "mapi", "oab", "activesync", "autodiscover"],
+                    example=["owa", "ecp", "ews", "mapi", "oab", "activesync", "autodiscover"],
                 ),
                 Option(
                     "internal_only",
@@ -216,7 +216,7 @@ DECLARATION = Option(
                     "The published virtual directories that only the administrators' networks reach.",
                     default=("ecp", "powershell"),
                     elements=Option("directory", CHOICE, "A virtual directory.", choices=_DIRECTORY_NAMES),
-                    example=["ecp", "powershell"],
+                    example=["ecp"],
                 ),
                 Option(
                     "long_poll_timeout",
@@ -294,7 +294,7 @@ DECLARATION = Option(
                     default_text="the hostname and `autodiscover.<domain>` for each domain",
                     at_least=1,
                     elements=Option("name", CERTIFICATE_NAME, "A name."),
-                    example=["mail.example.com", "autodiscover.example.com"],
+                    example=["mail.example.com", "autodiscover.example.com", "autodiscover.example.org"],
                 ),
                 Option(
                     "file",

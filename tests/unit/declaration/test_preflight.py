@@ -1,0 +1,251 @@
+"""Preflight as a person runs it: the real ansible-playbook on inventories of every kind, its words and its exit."""
+# ruff: noqa: E501, ISC004 (a sentence is on one line where it fits, so that it can be searched for)
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[3]
+EXAMPLE = ROOT / "inventory" / "example"
+SOUND = {"hostname": "mail.example.com", "domains": ["example.com"], "admin_networks": ["198.51.100.0/24"]}
+# Nothing listens there, and there is no such user: a connection would fail.
+NOWHERE = {"ansible_host": "10.99.99.99", "ansible_connection": "ssh", "ansible_user": "nobody"}
+
+
+def run(*arguments: str, playbook: str = str(ROOT / "playbooks" / "preflight.yml")) -> tuple[int, str]:
+    """The exit code and what was printed."""
+    result = subprocess.run(
+        [str(Path(sys.executable).with_name("ansible-playbook")), *arguments, playbook],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={
+            **os.environ,
+            "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_LOCALHOST_WARNING": "false",
+            "ANSIBLE_DEPRECATION_WARNINGS": "false",
+        },
+    )
+    assert "Traceback" not in result.stdout + result.stderr, result.stderr
+    return result.returncode, result.stdout + result.stderr
+
+
+def site(tmp_path: Path, declaration: Any = SOUND, **changes: Any) -> str:
+    """An inventory of two gateways and a server, after the changes to its top-level groups."""
+    children: dict[str, Any] = {
+        "gateways": {"hosts": {"gw1": dict(NOWHERE), "gw2": dict(NOWHERE)}},
+        "exchange": {"hosts": {"ex1": {"ansible_host": "10.10.0.21"}}},
+        **changes,
+    }
+    path = tmp_path / "hosts.yml"
+    path.write_text(yaml.safe_dump({"all": {"vars": {"mail_gateway": declaration}, "children": children}}))
+    return str(path)
+
+
+def said(output: str) -> list[str]:
+    """The lines of the message about problems."""
+    found = re.search(r"[0-9]+ problems? in the declaration:\n((?:.+[.?]\n)+)", output)
+    assert found, output
+    return found.group(1).splitlines()
+
+
+def test_the_example_is_sound() -> None:
+    status, output = run("-i", str(EXAMPLE))
+    assert status == 0, output
+    assert re.search(r"localhost +: ok=1 +changed=0", output)
+
+
+@pytest.mark.parametrize("limit", ["gw2.example.com", "exchange", "gateways:!gw1.example.com"])
+def test_the_example_is_sound_whatever_the_limit(limit: str) -> None:
+    """Once for all, also on a server that Ansible would reach in a way of Windows'."""
+    status, output = run("-i", str(EXAMPLE), "--limit", limit, "--check")
+    assert status == 0, output
+    assert len(re.findall(r"ok=1 +changed=0", output)) == 1
+    assert len(re.findall(r": ok=", output)) >= 1
+
+
+def test_by_the_name_in_the_collection() -> None:
+    status, output = run("-i", str(EXAMPLE), playbook="postern.mail_gateway.preflight")
+    assert status == 0, output
+
+
+def test_every_problem_at_once(tmp_path: Path) -> None:
+    declaration = {**SOUND, "hostname": "mail", "smtp": {"relay_clients": ["0.0.0.0/0"]}, "metrics_prot": 1}
+    status, output = run("-i", site(tmp_path, declaration), "--limit", "gw2")
+    assert status == 2
+    assert said(output) == [
+        "mail_gateway.metrics_prot isn't known; did you mean mail_gateway.metrics_port?",
+        'mail_gateway.hostname is "mail", but must be a full name such as mail.example.com, with a domain.',
+        *(
+            f"mail_gateway_{kind}_address of {host} is missing; mail_gateway.smtp.relay_clients needs it, as the address "
+            f"from which {who} Exchange."
+            for host in ("gw1", "gw2")
+            for kind, who in (("egress", "everybody else reaches"), ("relay", "they reach"))
+        ),
+        'mail_gateway.smtp.relay_clients[0] is "0.0.0.0/0", which is everybody: an open relay; name the hosts that may '
+        "relay.",
+    ]
+    assert "7 problems in the declaration:" in output
+
+
+@pytest.mark.parametrize("arguments", [(), ("--limit", "ex1")], ids=str)
+def test_no_gateways(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    path = site(tmp_path)
+    hosts = yaml.safe_load(Path(path).read_text())
+    hosts["all"]["children"]["gateway"] = hosts["all"]["children"].pop("gateways")
+    Path(path).write_text(yaml.safe_dump(hosts))
+    status, output = run("-i", path, *arguments)
+    assert status == 2
+    assert said(output) == ["The inventory has no group gateways; make one of the hosts that are to be gateways."]
+
+
+def test_an_empty_group_of_gateways(tmp_path: Path) -> None:
+    status, output = run("-i", site(tmp_path, gateways={"hosts": {}}))
+    assert status == 2
+    assert said(output) == [
+        "The inventory's group gateways has no hosts; put the hosts into it that are to be gateways."
+    ]
+
+
+def test_no_inventory_at_all() -> None:
+    status, output = run("-i", os.devnull)
+    assert status == 2
+    assert said(output) == ["The inventory has no group gateways; make one of the hosts that are to be gateways."]
+
+
+def test_what_is_undefined_is_named_with_its_place(tmp_path: Path) -> None:
+    declaration = {
+        **SOUND,
+        "hostname": "mail.{{ the_domain }}",
+        "domains": ["{{ the_domain }}"],
+        "metrics_port": "{{ site.port }}",
+        "certificate": {"file": "{{ lookup('ansible.builtin.env', 'HOME') | no_such_filter }}"},
+    }
+    gateways = {
+        "hosts": {"gw1": {"mail_gateway_egress_address": "{{ nowhere }}"}},
+        "vars": {"the_domain": "{{ site_domain }}", "site": {}},
+    }
+    status, output = run("-i", site(tmp_path, declaration, gateways=gateways))
+    assert status == 2
+    lines = said(output)
+    assert lines[:2] == [
+        "mail_gateway.hostname is \"mail.{{ the_domain }}\", but 'site_domain' is undefined; define it.",
+        "mail_gateway.domains[0] is \"{{ the_domain }}\", but 'site_domain' is undefined; define it.",
+    ]
+    assert lines[2].startswith("mail_gateway.certificate.file is ")
+    assert "no_such_filter" in lines[2]
+    assert lines[3].startswith('mail_gateway.metrics_port is "{{ site.port }}", which can\'t be evaluated: ')
+    assert lines[3].endswith("has no attribute 'port'.")
+    assert lines[4:] == [
+        "mail_gateway_egress_address of gw1 is \"{{ nowhere }}\", but 'nowhere' is undefined; define it."
+    ]
+
+
+def test_templates_are_evaluated_for_each_gateway(tmp_path: Path) -> None:
+    """Also those that look at other hosts, and numbers and switches keep their types."""
+    declaration = {
+        **SOUND,
+        "hostname": "mail.{{ domain }}",
+        "domains": "{{ [domain] }}",
+        "smtp": {"relay_clients": "{{ groups['relays'] | map('extract', hostvars, 'ansible_host') | list }}"},
+        "pop": {"enabled": "{{ with_pop }}"},
+        "metrics_port": "{{ port_of_metrics }}",
+    }
+    gateways = {
+        "hosts": {
+            f"gw{n}": {
+                "mail_gateway_egress_address": "10.10.0.{{ number }}",
+                "mail_gateway_relay_address": "10.10.0.1{{ number }}",
+                "number": n + 10,
+            }
+            for n in (1, 2)
+        },
+        "vars": {"domain": "example.com", "with_pop": False, "port_of_metrics": 9000},
+    }
+    relays = {"hosts": {"relay1": {"ansible_host": "10.30.0.25"}}}
+    status, output = run("-i", site(tmp_path, declaration, gateways=gateways, relays=relays))
+    assert status == 0, output
+    relays["hosts"]["relay1"]["ansible_host"] = "10.10.0.112"
+    status, output = run("-i", site(tmp_path, declaration, gateways=gateways, relays=relays))
+    assert said(output) == [
+        'mail_gateway.smtp.relay_clients[0] is "10.10.0.112", which is the relay address of gw2, where anybody\'s mail '
+        "comes from; take it out."
+    ]
+
+
+def test_sites_are_told_apart_and_nothing_is_said_twice(tmp_path: Path) -> None:
+    here = {**SOUND, "metrics_port": 25, "imap": {"ntlm": False}}
+    there = {**here, "hostname": "mail"}
+    gateways = {
+        "children": {
+            "site_a": {"hosts": {"gw1": {}, "gw2": {}}, "vars": {"mail_gateway": here}},
+            "site_b": {
+                "hosts": {"gw3": {"mail_gateway_egress_address": "10.10.0.0/16"}},
+                "vars": {"mail_gateway": there},
+            },
+        }
+    }
+    status, output = run("-i", site(tmp_path, gateways=gateways))
+    assert status == 2
+    assert said(output) == [
+        "mail_gateway.imap.ntlm isn't known; the only key here is enabled.",
+        "mail_gateway.metrics_port is 25, which is the port of smtp; choose another, such as 8404.",
+        'For gw3: mail_gateway.hostname is "mail", but must be a full name such as mail.example.com, with a domain.',
+        'mail_gateway_egress_address of gw3 is "10.10.0.0/16", but must be one address; write 10.10.0.0.',
+    ]
+
+
+def test_two_sites_may_not_share_an_address(tmp_path: Path) -> None:
+    address = {"mail_gateway_egress_address": "10.10.0.11"}
+    gateways = {
+        "children": {
+            "site_a": {"hosts": {"gw1": address}},
+            "site_b": {"hosts": {"gw3": address}, "vars": {"mail_gateway": {**SOUND, "metrics_port": 9000}}},
+        }
+    }
+    status, output = run("-i", site(tmp_path, gateways=gateways))
+    assert status == 2
+    assert said(output) == [
+        'mail_gateway_egress_address of gw3 is "10.10.0.11", which is mail_gateway_egress_address of gw1 too; give each '
+        "gateway its own."
+    ]
+
+
+def test_names_that_are_nearly_right(tmp_path: Path) -> None:
+    gateways = {"hosts": {"gw1": {"mail_gateway_egress_adress": "10.10.0.11"}}}
+    exchange = {"hosts": {"ex1": {"mail_gateway_server_wieght": 50, "mail_gateway_of_ours": "is our own business"}}}
+    path = Path(site(tmp_path, gateways=gateways, exchange=exchange))
+    path.write_text(path.read_text().replace("mail_gateway:", "mail_gatway:"))
+    status, output = run("-i", str(path))
+    assert status == 2
+    assert said(output) == [
+        "mail_gateway_egress_adress of gw1 isn't known; did you mean mail_gateway_egress_address?",
+        "mail_gatway of gw1 isn't known; did you mean mail_gateway?",
+        "mail_gateway of gw1 is missing; declare what the gateway publishes in the variables of the group all, or of a "
+        "group for its site.",
+    ]
+
+
+def test_the_gateways_are_not_touched_when_the_declaration_is_wrong(tmp_path: Path) -> None:
+    path = site(tmp_path, {**SOUND, "hostname": "mail"})
+    status, output = run("-i", path, playbook=str(ROOT / "playbooks" / "gateway.yml"))
+    assert status == 2
+    assert len(said(output)) == 1
+    assert "UNREACHABLE" not in output
+    assert output.count("TASK [") == 1
+
+
+def test_it_takes_no_parameters(tmp_path: Path) -> None:
+    play = tmp_path / "play.yml"
+    task = {"postern.mail_gateway.preflight": {"group": "gateways"}, "name": "Wrong"}
+    play.write_text(yaml.safe_dump([{"hosts": "localhost", "gather_facts": False, "tasks": [task]}]))
+    status, output = run("-i", str(EXAMPLE), playbook=str(play))
+    assert status == 2
+    assert "Unsupported parameters" in output
