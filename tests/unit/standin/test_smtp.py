@@ -557,7 +557,7 @@ def test_refused_recipients_are_no_protocol_errors(raw: Raw) -> None:
 
 
 def test_tarpit(standin: Standin, raw: Raw) -> None:
-    standin.connector(25, TarpitInterval="00:00:00.3000000")
+    standin.connector(25, TarpitInterval="00:00:01")
     dialogue = raw()
     dialogue.say("EHLO client.out.test")
     dialogue.say("MAIL FROM:<x@out.test>")
@@ -567,8 +567,8 @@ def test_tarpit(standin: Standin, raw: Raw) -> None:
         dialogue.say(line)
         return time.monotonic() - began
 
-    assert seconds("RCPT TO:<x@else.test>") >= 0.3
-    assert seconds("RCPT TO:<x@example.test>") < 0.2
+    assert seconds("RCPT TO:<x@else.test>") >= 1
+    assert seconds("RCPT TO:<x@example.test>") < 1
 
 
 def test_message_rate(standin: Standin, dial: Callable[..., smtplib.SMTP], trust: ssl.SSLContext) -> None:
@@ -596,7 +596,7 @@ def test_longest_session(standin: Standin, raw: Raw) -> None:
     began = time.monotonic()
     while dialogue.say("NOOP") == "250 2.0.0 OK":
         time.sleep(0.05)
-    assert 0.3 < time.monotonic() - began < 2
+    assert 0.3 < time.monotonic() - began < 10
 
 
 # The state of the server
