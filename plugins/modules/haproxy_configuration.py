@@ -20,7 +20,8 @@ description:
     example since a port is taken, the old files return, HAProxy is reloaded with them, and the module fails with
     HAProxy's own reason.
   - A run that was cut short at any point is found out by the next one, since the running process is compared and not
-    only the files.
+    only the files. HAProxy is also reloaded where only a file was changed by hand, since nobody knows whether it was
+    in use.
   - Files that an earlier run made and that are no longer listed are removed; other files are never touched.
   - Connections that are open survive, as with any reload of HAProxy.
 options:
@@ -150,6 +151,7 @@ from ansible_collections.postern.mail_gateway.plugins.module_utils.haproxy_runti
     DIGEST_PREFIX,
     digest,
     messages,
+    running,
     running_digest,
     with_source_lines,
 )
@@ -177,6 +179,8 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def self_signed(names: list[str]) -> bytes:
     """Return key and certificate for these names (RSA 2048, since Exchange's side wants it; openssl-req(1))."""
+    if not names:
+        raise Refused("A certificate without a file needs at least one name in names, for the self-signed one.")
     with tempfile.TemporaryDirectory(prefix="postern-") as folder:
         key, certificate = Path(folder, "key.pem"), Path(folder, "certificate.pem")
         made = run(
@@ -197,9 +201,11 @@ def described(content: bytes | None) -> str:
     if content is None:
         return ""
     found = re.search(rb"-----BEGIN CERTIFICATE-----(.*?)-----END CERTIFICATE-----", content, re.DOTALL)
-    if not found:
-        return "no certificate\n"
-    return f"certificate with SHA-256 fingerprint {hashlib.sha256(base64.b64decode(found[1])).hexdigest()}\n"
+    try:
+        der = base64.b64decode(found[1]) if found else b""
+    except ValueError:
+        der = b""
+    return f"certificate with SHA-256 fingerprint {hashlib.sha256(der).hexdigest()}\n" if der else "no certificate\n"
 
 
 class Configuration:
@@ -255,12 +261,13 @@ class Configuration:
             )
             headers = [f"{name}{text if change.mode_before != change.mode_after else ''}" for text in mode]
             parts.append({"before_header": headers[0], "after_header": headers[1], "before": before, "after": after})
-        if not changes and loaded != self.digest:
+        if not changes:
+            cut_short = " and perhaps files of a run that was cut short" if loaded == self.digest else ""
             parts.append(
                 {
                     "before_header": "running HAProxy",
                     "after_header": "running HAProxy",
-                    "before": f"configuration {loaded or 'unknown'}\n",
+                    "before": f"configuration {loaded or 'unknown'}{cut_short}\n",
                     "after": f"configuration {self.digest}\n",
                 }
             )
@@ -271,9 +278,9 @@ class Configuration:
         checked = run(str(self.installed), "-c", "-f", str(staging / MAIN))
         if checked.returncode:
             reasons = with_source_lines(messages(checked.stderr, "ALERT", [str(staging)]), self.text)
-            last = (checked.stderr.strip().splitlines() or ["it gave no reason"])[-1]
+            last = ((checked.stderr + checked.stdout).strip().splitlines() or ["it gave no reason"])[-1]
             raise Refused(
-                f"HAProxy refuses the new configuration: {'; '.join(reasons) or last}. "
+                f"HAProxy refuses the new configuration: {'; '.join(reasons) or last.rstrip(' .')}. "
                 "Nothing was changed and the running HAProxy goes on; correct the variables of the role and run again."
             )
         for text in with_source_lines(messages(checked.stderr, "WARNING", [str(staging)]), self.text):
@@ -283,17 +290,20 @@ class Configuration:
         return run("systemctl", "is-active", "--quiet", self.service).returncode == 0
 
     def reload(self, wanted: str | None) -> str:
-        """Reload or start the service and wait until the running process holds ``wanted`` (None: any).
+        """Reload or start the service and wait until a new process holds ``wanted`` (None: any).
 
         :returns: an empty text, or why that didn't happen.
         """
-        since = f"@{int(time.time())}"
+        since = f"@{time.time():.6f}"
+        before = running(self.socket)
         active = self.active()
         done = run("systemctl", "reload" if active else "start", self.service)
         deadline = time.monotonic() + self.module.params["timeout"]
         tries = 0
         while done.returncode == 0 and time.monotonic() < deadline:
-            if running_digest(self.socket) == wanted or (wanted is None and self.active()):
+            now = running(self.socket)
+            took_over = now is not None and now.digest == wanted and (before is None or now.pid != before.pid)
+            if took_over or (wanted is None and self.active()):
                 return ""
             time.sleep(0.1)
             tries += 1
@@ -301,16 +311,16 @@ class Configuration:
                 break
         # A failed start or a silent new process: the journal has the reason.
         fallback = done.stderr.strip().splitlines()
-        return "; ".join(self._complaints(since)) or (
-            fallback[0] if fallback else "the new process didn't take over in time, and gave no reason"
+        return "; ".join(with_source_lines(self._complaints(since), self.text)) or (
+            fallback[0].rstrip(" .") if fallback else "the new process didn't take over in time, and gave no reason"
         )
 
     def _complaints(self, since: str) -> list[str]:
         journal = run("journalctl", "--unit", self.service, "--since", since, "--output", "cat", "--no-pager")
         return messages(journal.stdout, "ALERT")
 
-    def apply(self, loaded: str | None) -> bool:
-        """Make it so; return whether HAProxy was reloaded."""
+    def apply(self, loaded: str | None) -> None:
+        """Make it so, and have HAProxy use it."""
         self.folder.mkdir(mode=0o755, exist_ok=True)
         staging = self.transaction.stage()
         try:
@@ -320,10 +330,6 @@ class Configuration:
             raise
         was_active = self.active()
         self.transaction.swap()
-        if loaded == self.digest and not self.made:
-            # The running process holds all this already: only the files had been touched.
-            self.transaction.commit()
-            return False
         reason = self.reload(self.digest)
         if reason:
             self.transaction.restore()
@@ -342,7 +348,6 @@ class Configuration:
                 f"The old files are in place again and {state}; remove the cause and run again."
             )
         self.transaction.commit()
-        return True
 
 
 def lock() -> Any:
@@ -351,6 +356,7 @@ def lock() -> Any:
     try:
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
+        stream.close()
         raise Refused(
             "Another run is changing HAProxy's configuration on this host; wait for it to end and run again."
         ) from error
@@ -392,7 +398,7 @@ def main() -> None:
         changes = configuration.transaction.changes()
         loaded = running_digest(configuration.socket)
         result: dict[str, Any] = {
-            "changed": bool(changes) or loaded != configuration.digest,
+            "changed": bool(changes) or loaded != configuration.digest or configuration.transaction.interrupted(),
             "reloaded": False,
             "digest": configuration.digest,
             "changed_files": [change.path for change in changes],
@@ -406,7 +412,8 @@ def main() -> None:
         elif result["changed"]:
             if not configuration.installed:
                 raise Refused("haproxy is not installed on this host; install the package first.")
-            result["reloaded"] = configuration.apply(loaded)
+            configuration.apply(loaded)
+            result["reloaded"] = True
         elif not configuration.transaction.settled():
             configuration.transaction.commit()
         held.close()
