@@ -1,4 +1,4 @@
-"""Shows what the provisioned lab does: a table of real probes from the right places. Exits with 1 if one isn't right."""
+"""Shows what the provisioned lab does: a table of real probes from the right places. Exits with 1 if one is wrong."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from probes.checks import CHECKS
 from lab import Lab
+from probes.checks import CHECKS
 
 
 def main() -> int:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from lab import Lab
 
-# Contents and modes of configuration and programs, packages, units, addresses and listening ports. What apt and the journal
-# write for themselves is left out: a check may bring the package lists up to date.
+# Contents and modes of configuration and programs, packages, units, addresses and listening ports. What apt and the
+# journal write for themselves is left out: a check may bring the package lists up to date.
 _SCRIPT = """
 find /etc /usr/local /opt /var/lib/haproxy /home /root -xdev \\( -type f -o -type l \\) ! -path '/opt/packages/*' \
     ! -name ld.so.cache ! -path '*/.ansible/*' -printf '%m %u:%g %p %l\\n' | sort

@@ -1,7 +1,7 @@
-"""What the lab's gateways must do, asked from the right places with real clients. The demo shows it, the tests hold to it.
+"""What the lab's gateways must do, asked from the right places with real clients.
 
-Each check takes the lab and a gateway's name and returns rows: where the question was asked, what was asked, what came, and
-whether that is right.
+The demo shows it, the tests hold to it. Each check takes the lab and a gateway's name and returns rows: where the
+question was asked, what was asked, what came, and whether that is right.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def wait_for(true: Callable[[], bool], seconds: float = 30) -> bool:
 
 
 def servers(lab: Lab, gateway: str) -> dict[str, dict[str, str]]:
-    """Return backend → server → status (``UP``, ``DOWN``, …), as the gateway's statistics tell the monitoring network."""
+    """Return backend → server → status (``UP``, ``DOWN``, …), as the statistics tell the monitoring network."""
     (answer,) = ask(
         lab,
         "admin",
@@ -170,9 +170,13 @@ def website(lab: Lab, gateway: str) -> list[Row]:
 def smtp(lab: Lab, gateway: str, network: str, recipient: str, subject: str = "", **more: Any) -> dict[str, Any]:
     """A probe that sends one mail through a gateway."""
     return {
-        "kind": "smtp", "connect": lab.address(gateway, network), "sender": "sender@outside.example", "recipients": [recipient],
-        "subject": subject or f"probe {uuid4().hex}", **more,
-    }  # fmt: skip
+        "kind": "smtp",
+        "connect": lab.address(gateway, network),
+        "sender": "sender@outside.example",
+        "recipients": [recipient],
+        "subject": subject or f"probe {uuid4().hex}",
+        **more,
+    }
 
 
 def delivered(lab: Lab, subject: str) -> dict[str, Any]:
@@ -238,11 +242,12 @@ def mailboxes(lab: Lab, gateway: str) -> list[Row]:
             ("pop3", 110, "starttls"),
         )
     ]
-    return [
-        Row("client", f"{probe['kind'].upper()} logon on {probe['port']} ({probe['tls']} TLS)", answer.get("logon") or str(answer.get("error")),
-            str(answer.get("logon")).startswith(("OK", "+OK")))
-        for probe, answer in zip(probes, ask(lab, "client", *probes), strict=True)
-    ]  # fmt: skip
+    rows = []
+    for probe, answer in zip(probes, ask(lab, "client", *probes), strict=True):
+        logon = str(answer.get("logon") or answer.get("error"))
+        asked = f"{probe['kind'].upper()} logon on {probe['port']} ({probe['tls']} TLS)"
+        rows.append(Row("client", asked, logon, logon.startswith(("OK", "+OK"))))
+    return rows
 
 
 def metrics(lab: Lab, gateway: str) -> list[Row]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from lab import Lab
 from plays import INVENTORY, Run, play
 from probes import ask

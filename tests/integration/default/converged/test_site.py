@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+
 from lab import Lab
 from plays import play
 from probes.checks import CHECKS, Row

@@ -1,0 +1,38 @@
+"""The playbooks hand on what the derivation makes: every variable, each once, and none that nobody makes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration import Inventory
+from ansible_collections.postern.mail_gateway.plugins.module_utils.derivation import derive_gateway
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def wired() -> dict[str, str]:
+    """Return role variable → expression of all the roles in playbooks/gateway.yml."""
+    plays: list[dict[str, Any]] = yaml.safe_load((ROOT / "playbooks" / "gateway.yml").read_text())
+    roles = [role for play in plays for role in play.get("roles", ())]
+    assert roles
+    return {name: expression for role in roles for name, expression in role.get("vars", {}).items()}
+
+
+def test_every_derived_variable_reaches_its_role_under_its_own_name() -> None:
+    declaration = {
+        "hostname": "mail.example.com",
+        "domains": ["example.com"],
+        "admin_networks": ["198.51.100.0/24"],
+    }
+    inventory = Inventory(
+        groups={"gateways": ["gw1"], "exchange": ["ex1"]},
+        hosts={
+            "gw1": {"mail_gateway_egress_address": "10.0.0.11"},
+            "ex1": {"ansible_host": "10.0.0.21"},
+        },
+    )
+    derived = derive_gateway(declaration, "gw1", inventory)
+    assert wired() == {name: "{{ gateway.%s }}" % name for name in derived}
