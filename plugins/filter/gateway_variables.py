@@ -21,7 +21,7 @@ from ansible_collections.postern.mail_gateway.plugins.module_utils.derivation im
 
 DOCUMENTATION = r"""
 name: gateway_variables
-version_added: 1.0.0
+version_added: 0.1.0
 short_description: The variables of a gateway's roles, derived from the declaration
 author:
   - postern.mail_gateway contributors (@postern)

@@ -52,7 +52,7 @@ def evaluate(value: Any, template: Callable[[Any], Any], depth: int = 0) -> Any:
     try:
         return plain(template(value))
     except Exception as error:  # noqa: BLE001 (whatever a template's filters and lookups raise)
-        return Unevaluated(str(value), reason(error))
+        return Unevaluated(value if isinstance(value, str) else "", reason(error))  # what is vaulted isn't shown
 
 
 def reason(error: Exception) -> str:

@@ -56,7 +56,7 @@ class Option:
     optional_text: bool = False  # the empty string may be written, and means the default
     loopback: bool = False  # a host may be the gateway itself
     example: Any = None
-    since: str = "1.0.0"
+    since: str = "0.1.0"
 
 
 @dataclass(frozen=True)

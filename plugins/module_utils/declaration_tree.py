@@ -56,7 +56,7 @@ class Problems:
 
 @dataclass(frozen=True)
 class Unevaluated:
-    """Stands in the declaration for a template that could not be evaluated: its text, and what was wrong."""
+    """Stands for a template (or a vaulted text, "" then) that could not be evaluated; ``reason`` is what was wrong."""
 
     template: str
     reason: str
@@ -65,7 +65,8 @@ class Unevaluated:
         """What a sentence about the variable says of it."""
         if self.reason.endswith(" is undefined"):
             return f"is {show(self.template)}, but {self.reason}; define it"
-        return f"is {show(self.template)}, which can't be evaluated: {self.reason}"
+        what = f"is {show(self.template)}, which " if self.template else ""
+        return f"{what}can't be evaluated: {self.reason}"
 
 
 @dataclass(frozen=True)

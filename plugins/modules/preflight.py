@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: preflight
-version_added: 1.0.0
+version_added: 0.1.0
 short_description: Validates the declaration before anything is touched
 author:
   - postern.mail_gateway contributors (@postern)

@@ -66,7 +66,7 @@ PLURALS = {
     "network": "networks",
     "dictionary": "dictionaries",
 }
-FIRST_VERSION = "1.0.0"
+FIRST_VERSION = "0.1.0"
 
 
 def kind(option: Any) -> str:

@@ -249,3 +249,27 @@ def test_it_takes_no_parameters(tmp_path: Path) -> None:
     status, output = run("-i", str(EXAMPLE), playbook=str(play))
     assert status == 2
     assert "Unsupported parameters" in output
+
+
+def test_a_vaulted_value_without_its_password(tmp_path: Path) -> None:
+    """With the password it is read like any other; without it, that is a problem like any other."""
+    password = tmp_path / "password"
+    password.write_text("lab only")
+    vaulted = subprocess.run(
+        [
+            str(Path(sys.executable).with_name("ansible-vault")),
+            *("encrypt_string", "--vault-password-file", str(password), "--name", "hostname", "mail.example.com"),
+        ],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    path = Path(site(tmp_path))
+    indented = "".join(f"      {line}\n" for line in vaulted.splitlines())
+    path.write_text(path.read_text().replace("      hostname: mail.example.com\n", indented))
+    assert run("-i", str(path), "--vault-password-file", str(password))[0] == 0
+    status, output = run("-i", str(path))
+    assert status == 2
+    (sentence,) = said(output)
+    assert sentence.startswith("mail_gateway.hostname can't be evaluated: ")
+    assert sentence.endswith("Attempting to decrypt but no vault secrets found.")
