@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import os
 import shutil
 import ssl
 from collections.abc import Iterable
@@ -84,6 +86,8 @@ login_greeting = {banner}
 login_trusted_networks =
 auth_mechanisms = {mechanisms}
 auth_use_winbind = {"yes" if ntlm else "no"}
+# Also a backslash, as in DOMAIN and account.
+auth_username_chars =
 disable_plaintext_auth = {"no" if settings.LoginType == "PlainTextLogin" else "yes"}
 ssl = {"required" if settings.LoginType == "SecureLogin" else "yes"}
 ssl_cert = <{tls}
@@ -126,8 +130,11 @@ def users(state: State) -> str:
         domain = primary.partition("@")[2].partition(".")[0]
         names = {primary, account, f"{domain}\\{account}"}
         names |= {name.partition(":")[2].lower() for name in mailbox.EmailAddresses if ":" in name}
-        password = mailbox.Password.replace(":", "\\:")
-        lines += [f"{name}:{{PLAIN}}{password}::::::user={primary}" for name in sorted(names) if ":" not in name]
+        # Base64, since a colon ends the field and nothing escapes it.
+        password = base64.b64encode(mailbox.Password.encode()).decode()
+        # Dovecot looks for a name with its backslashes doubled.
+        keys = sorted(name.replace("\\", "\\\\") for name in names)
+        lines += [f"{key}:{{PLAIN.b64}}{password}::::::user={primary}" for key in keys]
     return "\n".join(lines) + "\n"
 
 
@@ -232,5 +239,9 @@ def _write(path: Path, content: str, mode: int, group: str = "") -> None:
     beside.write_text(content)
     if group:
         shutil.chown(beside, "root", group)
+    # Dovecot knows a changed file by its size and its time in whole seconds, and two changes may fall into one.
+    if path.exists():
+        later = max(path.stat().st_mtime + 1, beside.stat().st_mtime)
+        os.utime(beside, (later, later))
     beside.chmod(mode)
     beside.rename(path)

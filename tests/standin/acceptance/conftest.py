@@ -7,35 +7,18 @@ The lab has to be up; where it isn't, the tests fail and say so. Run them by nam
 from __future__ import annotations
 
 import json
-import ssl
+import sys
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
 
 import pytest
 
 from lab import Lab
 
-SERVER = "ex2"
+# Tests are imported by their path, not as packages, so that what they share is found by its folder.
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-
-class Exchange:
-    """The server, its command line and its mailboxes."""
-
-    def __init__(self, lab: Lab) -> None:
-        self.lab = lab
-        self.address = lab.address(SERVER, "inside")
-        self.password = lab.secrets()["mailbox"]
-        # The names in the certificate are the services', not the address that is dialled here.
-        self.trust = ssl.create_default_context(cafile=str(lab.folder / "ca" / "ca.pem"))
-        self.trust.check_hostname = False
-
-    def command(self, *arguments: str, stdin: str | None = None) -> str:
-        argv = ["env", "PYTHONPATH=/opt", "PYTHONDONTWRITEBYTECODE=1", "python3", "-m", "standin", *arguments]
-        return self.lab.exec(SERVER, argv, input=stdin).stdout
-
-    def set(self, *pairs: Any) -> None:
-        """`set("Kind.Property", value, …)`, in force when it returns."""
-        self.command("set", *(json.dumps(item) if number % 2 else item for number, item in enumerate(pairs)))
+from standin_exchange import Exchange
 
 
 @pytest.fixture

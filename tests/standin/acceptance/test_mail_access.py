@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
-from conftest import Exchange
+from standin_exchange import Exchange
 
 ANNA = "anna@example.test"
 SERVICES = {"imap": ("MSExchangeImap4", "MSExchangeIMAP4BE"), "pop": ("MSExchangePop3", "MSExchangePOP3BE")}
@@ -59,7 +59,7 @@ def listens(exchange: Exchange, port: int) -> bool:
     return True
 
 
-@pytest.mark.parametrize("name", [ANNA, "anna", "EXAMPLE\\anna"])
+@pytest.mark.parametrize("name", [ANNA, "anna", '"EXAMPLE\\\\anna"'])
 def test_imap_logon(exchange: Exchange, name: str) -> None:
     with imap(exchange) as client:
         assert client.login(name, exchange.password)[0] == "OK"

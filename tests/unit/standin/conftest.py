@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ssl
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -14,28 +13,13 @@ import pytest
 # Tests are imported by their path, not as packages, so that what they share is found by its folder.
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from standin_client import Dialogue, Standin
+from standin_client import Dialogue, Standin, make_certificate
 
 
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Key and certificate in one file."""
     return make_certificate(tmp_path_factory.mktemp("tls") / "tls.pem")
-
-
-def make_certificate(path: Path) -> Path:
-    names = "subjectAltName=DNS:mail.example.test,DNS:ex1.example.test,IP:127.0.0.1"
-    made = subprocess.run(
-        [
-            *"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2".split(),
-            *"-subj /CN=mail.example.test -keyout - -out - -addext".split(),
-            names,
-        ],
-        check=True,
-        capture_output=True,
-    )
-    path.write_bytes(made.stdout)
-    return path
 
 
 @pytest.fixture(scope="session")

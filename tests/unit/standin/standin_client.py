@@ -10,6 +10,7 @@ import json
 import os
 import socket
 import struct
+import subprocess
 import sys
 import threading
 import time
@@ -43,6 +44,21 @@ def within(seconds: float, true: Callable[[], bool]) -> bool:
             return True
         time.sleep(0.02)
     return False
+
+
+def make_certificate(path: Path) -> Path:
+    names = "subjectAltName=DNS:mail.example.test,DNS:ex1.example.test,IP:127.0.0.1"
+    made = subprocess.run(
+        [
+            *"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2".split(),
+            *"-subj /CN=mail.example.test -keyout - -out - -addext".split(),
+            names,
+        ],
+        check=True,
+        capture_output=True,
+    )
+    path.write_bytes(made.stdout)
+    return path
 
 
 class Standin:

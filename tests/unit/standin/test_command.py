@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from standin_client import Standin, free_ports, within
+from standin_client import Standin, free_ports, make_certificate, within
 
 from standin import dovecot
 from standin.journal import Journal, forget, read
@@ -225,8 +225,6 @@ def test_renewed_certificate_is_taken(tmp_path: Path, certificate: Path) -> None
 
 
 def test_new_handshakes_show_the_renewed_certificate(standin: Standin, certificate: Path) -> None:
-    from conftest import make_certificate
-
     def shown() -> str:
         return ssl.get_server_certificate(("127.0.0.1", standin.https))
 
@@ -286,5 +284,5 @@ def test_users_of_dovecot(standin: Standin) -> None:
     assert {line.partition(":")[0] for line in lines if "user=anna@" in line} == {
         "anna",
         "anna@example.test",
-        "example\\anna",
+        "example\\\\anna",
     }

@@ -1,0 +1,31 @@
+"""An Exchange server of the lab, as the tests steer it."""
+
+from __future__ import annotations
+
+import json
+import ssl
+from typing import Any
+
+from lab import Lab
+
+SERVER = "ex2"
+
+
+class Exchange:
+    """The server, its command line and its mailboxes."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+        self.address = lab.address(SERVER, "inside")
+        self.password = lab.secrets()["mailbox"]
+        # The names in the certificate are the services', not the address that is dialled here.
+        self.trust = ssl.create_default_context(cafile=str(lab.folder / "ca" / "ca.pem"))
+        self.trust.check_hostname = False
+
+    def command(self, *arguments: str, stdin: str | None = None) -> str:
+        argv = ["env", "PYTHONPATH=/opt", "PYTHONDONTWRITEBYTECODE=1", "python3", "-m", "standin", *arguments]
+        return self.lab.exec(SERVER, argv, input=stdin).stdout
+
+    def set(self, *pairs: Any) -> None:
+        """`set("Kind.Property", value, …)`, in force when it returns."""
+        self.command("set", *(json.dumps(item) if number % 2 else item for number, item in enumerate(pairs)))
