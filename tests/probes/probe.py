@@ -5,24 +5,36 @@ dictionary with a ``kind``; whatever goes wrong is in the answer's ``error``, si
 too.
 
     {"kind": "http", "url": "https://mail.example.test/owa/", "connect": "10.1.2.11",
-     "method": "GET", "headers": {}, "body": "", "timeout": 10}
-    {"kind": "session", "requests": [ http probes, all on one connection ]}
+     "method": "GET", "headers": {}, "body": "", "timeout": 10, "server_name": "…", "verify": true}
+    {"kind": "session", "requests": [ http probes, all on one connection; "pause": seconds after it ]}
+    {"kind": "ntlm", "user": "anna", "nt_hash": "…", "requests": [ http probes; the first one logs the connection on ]}
     {"kind": "smtp", "connect": "10.1.2.11", "port": 25, "helo": "client.example.test", "sender": "a@b.test",
      "recipients": ["anna@example.test"], "subject": "…", "starttls": false}
     {"kind": "imap" | "pop3", "connect": "…", "port": 993, "tls": "implicit" | "starttls" | "none", "server_name": "…",
      "user": "…", "password": "…"}
     {"kind": "tcp", "connect": "…", "port": 8404}
+    {"kind": "crowd", "connect": "…", "port": 25, "count": 30}
+    {"kind": "dialogue", "connect": "…", "port": 443, "tls": "implicit" | "none", "server_name": "…", "alpn": ["h2"],
+     "steps": [{"send": "…"}, {"expect": "regular expression"}, {"pause": 1}, {"starttls": true}, {"closed": 20}]}
+
+Every kind but IMAP and POP takes a ``source``, the address to come from.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
 import http.client
 import imaplib
 import json
+import os
 import poplib
+import re
 import smtplib
 import socket
 import ssl
+import struct
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -33,8 +45,19 @@ from urllib.parse import urlsplit
 AUTHORITY = "/etc/ssl/certs/lab-ca.pem"
 
 
-def tls_context() -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=AUTHORITY)
+def tls_context(verify: bool = True, alpn: list[str] | None = None) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=AUTHORITY)
+    if not verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if alpn:
+        context.set_alpn_protocols(alpn)
+    return context
+
+
+def connect(probe: dict[str, Any], port: int, timeout: float) -> socket.socket:
+    source = (probe["source"], 0) if probe.get("source") else None
+    return socket.create_connection((probe["connect"], port), timeout, source)
 
 
 def certificate(connection: socket.socket) -> dict[str, Any]:
@@ -56,23 +79,18 @@ def certificate(connection: socket.socket) -> dict[str, Any]:
 class Connection(http.client.HTTPConnection):
     """HTTP(S) to a given address, whatever the name says."""
 
-    def __init__(self, host: str, port: int, address: str, secure: bool, timeout: float) -> None:
-        super().__init__(host, port, timeout=timeout)
-        self.address, self.secure = address, secure
+    def __init__(self, probe: dict[str, Any]) -> None:
+        parts = urlsplit(probe["url"])
+        self.secure = parts.scheme == "https"
+        port = parts.port or (443 if self.secure else 80)
+        super().__init__(parts.hostname or "", port, timeout=probe.get("timeout", 10))
+        self.probe = {"connect": self.host, **probe}
 
     def connect(self) -> None:
-        self.sock = socket.create_connection((self.address, self.port), self.timeout)
+        self.sock = connect(self.probe, self.port, self.timeout)
         if self.secure:
-            self.sock = tls_context().wrap_socket(self.sock, server_hostname=self.host)
-
-
-def open_http(probe: dict[str, Any]) -> Connection:
-    parts = urlsplit(probe["url"])
-    secure = parts.scheme == "https"
-    port = parts.port or (443 if secure else 80)
-    return Connection(
-        parts.hostname or "", port, probe.get("connect") or parts.hostname or "", secure, probe.get("timeout", 10)
-    )
+            name = self.probe.get("server_name", self.host)
+            self.sock = tls_context(self.probe.get("verify", True)).wrap_socket(self.sock, server_hostname=name)
 
 
 def request(connection: Connection, probe: dict[str, Any]) -> dict[str, Any]:
@@ -96,28 +114,71 @@ def request(connection: Connection, probe: dict[str, Any]) -> dict[str, Any]:
 
 
 def ask_http(probe: dict[str, Any]) -> dict[str, Any]:
-    connection = open_http(probe)
+    connection = Connection(probe)
     try:
         return request(connection, probe)
     finally:
         connection.close()
 
 
-def ask_session(probe: dict[str, Any]) -> dict[str, Any]:
+def ask_session(probe: dict[str, Any], log_on: Any = None) -> dict[str, Any]:
     """Several requests on one connection; it stops where the connection ends."""
-    connection = open_http(probe["requests"][0])
+    connection = Connection(probe["requests"][0])
     connection.auto_open = 0
     connection.connect()
     answers: list[dict[str, Any]] = []
     try:
         for one in probe["requests"]:
-            answers.append(request(connection, one))
+            answers.append(log_on(connection, one) if log_on and not answers else request(connection, one))
             time.sleep(one.get("pause", 0))
     except (OSError, http.client.HTTPException) as error:
         answers.append({"error": f"{type(error).__name__}: {error}"})
     finally:
         connection.close()
     return {"answers": answers}
+
+
+# NTLM (MS-NLMP), the client's half. Flags: Unicode, NTLM, always sign, extended session security, target information.
+NTLM_FLAGS = 0x00000001 | 0x4 | 0x200 | 0x8000 | 0x80000 | 0x800000
+
+
+def ntlm_answer(challenge: bytes, user: str, nt_hash: bytes, bindings: bytes) -> bytes:
+    """Return the third message: the NTLMv2 answer to a challenge, bound to the TLS channel that it came over."""
+    length, _, start = struct.unpack_from("<HHI", challenge, 40)
+    information = challenge[start : start + length - 4] + struct.pack("<HH", 10, 16) + bindings + bytes(4)
+    blob = b"\1\1" + bytes(6) + struct.pack("<Q", int((time.time() + 11644473600) * 10**7)) + os.urandom(8)
+    blob += bytes(4) + information + bytes(4)
+    key = hmac.digest(nt_hash, user.upper().encode("utf-16-le"), "md5")
+    response = hmac.digest(key, challenge[24:32] + blob, "md5") + blob
+    fields, payload = b"", b""
+    for part in (bytes(24), response, b"", user.encode("utf-16-le"), b"", b""):
+        fields += struct.pack("<HHI", len(part), len(part), 64 + len(payload))
+        payload += part
+    return b"NTLMSSP\0" + struct.pack("<I", 3) + fields + struct.pack("<I", NTLM_FLAGS) + payload
+
+
+def ask_ntlm(probe: dict[str, Any]) -> dict[str, Any]:
+    """Log a connection on with the first request, and go on with the others on it. The first answer has ``steps``."""
+
+    def log_on(connection: Connection, one: dict[str, Any]) -> dict[str, Any]:
+        def step(message: bytes) -> dict[str, Any]:
+            token = {"Authorization": f"NTLM {base64.b64encode(message).decode()}"}
+            answer = request(connection, {**one, "headers": {**one.get("headers", {}), **token}})
+            time.sleep(one.get("pause", 0))
+            return answer
+
+        first = step(b"NTLMSSP\0" + struct.pack("<II", 1, NTLM_FLAGS) + bytes(16))
+        offered = re.search(r"NTLM ([A-Za-z0-9+/=]+)", first["headers"].get("www-authenticate", ""))
+        if not offered:
+            return {**first, "steps": [first["status"]]}
+        seen = hashlib.sha256(connection.sock.getpeercert(binary_form=True)).digest()
+        channel = b"tls-server-end-point:" + seen  # RFC 5929, in RFC 2744's structure
+        bindings = hashlib.md5(bytes(16) + struct.pack("<I", len(channel)) + channel, usedforsecurity=False).digest()
+        challenge = base64.b64decode(offered[1])
+        second = step(ntlm_answer(challenge, probe["user"], bytes.fromhex(probe["nt_hash"]), bindings))
+        return {**second, "steps": [first["status"], second["status"]]}
+
+    return ask_session(probe, log_on)
 
 
 def ask_smtp(probe: dict[str, Any]) -> dict[str, Any]:
@@ -128,7 +189,8 @@ def ask_smtp(probe: dict[str, Any]) -> dict[str, Any]:
         result[step] = f"{answer[0]} {answer[1].decode('utf-8', 'replace')}"
         return 200 <= answer[0] < 400
 
-    client = smtplib.SMTP(timeout=probe.get("timeout", 15))
+    source = (probe["source"], 0) if probe.get("source") else None
+    client = smtplib.SMTP(timeout=probe.get("timeout", 15), source_address=source)
     client.local_hostname = probe.get("helo", "probe.example.test")
     try:
         if not note("banner", client.connect(probe["connect"], probe.get("port", 25))) or not note(
@@ -230,7 +292,7 @@ def ask_pop3(probe: dict[str, Any]) -> dict[str, Any]:
 
 def ask_tcp(probe: dict[str, Any]) -> dict[str, Any]:
     """Whether the port answers: ``open`` (and stays so), ``closed at once`` after the handshake, or the error."""
-    with socket.create_connection((probe["connect"], probe["port"]), probe.get("timeout", 5)) as connection:
+    with connect(probe, probe["port"], probe.get("timeout", 5)) as connection:
         connection.settimeout(probe.get("listen", 1))
         try:
             first = connection.recv(200)
@@ -239,7 +301,98 @@ def ask_tcp(probe: dict[str, Any]) -> dict[str, Any]:
         return {"state": "open" if first else "closed at once", "first": first.decode("utf-8", "replace")}
 
 
-KINDS = {"http": ask_http, "session": ask_session, "smtp": ask_smtp, "imap": ask_imap, "pop3": ask_pop3, "tcp": ask_tcp}
+def ask_crowd(probe: dict[str, Any]) -> dict[str, Any]:
+    """How many of so many connections at once stay open."""
+    crowd: list[socket.socket] = []
+    refused = 0
+    try:
+        for _ in range(probe["count"]):
+            try:
+                crowd.append(connect(probe, probe["port"], probe.get("timeout", 5)))
+            except OSError:
+                refused += 1
+        # Each is refused, if at all, as soon as it comes; what was said to it first doesn't matter.
+        time.sleep(probe.get("listen", 1))
+        for one in crowd:
+            one.settimeout(0.05)
+            try:
+                while one.recv(4096):
+                    pass
+                refused += 1
+            except TimeoutError:
+                pass
+            except OSError:
+                refused += 1
+    finally:
+        for one in crowd:
+            one.close()
+    return {"open": probe["count"] - refused, "refused": refused}
+
+
+def ask_dialogue(probe: dict[str, Any]) -> dict[str, Any]:
+    """Say and hear what the steps say. ``heard`` has a text for each ``expect``, ``closed`` the seconds to the end."""
+    timeout = probe.get("timeout", 15)
+    result: dict[str, Any] = {"heard": []}
+    connection = connect(probe, probe["port"], timeout)
+    context = tls_context(probe.get("verify", True), probe.get("alpn"))
+
+    def secure() -> None:
+        nonlocal connection
+        connection = context.wrap_socket(connection, server_hostname=probe["server_name"])
+        result["alpn"] = connection.selected_alpn_protocol()
+        result["tls"] = certificate(connection)
+
+    received = ""
+
+    def more() -> bool:
+        nonlocal received
+        block = connection.recv(65536)
+        received += block.decode("latin-1")
+        return bool(block)
+
+    try:
+        if probe.get("tls") == "implicit":
+            secure()
+        for step in probe["steps"]:
+            if "send" in step:
+                connection.sendall(step["send"].encode("latin-1"))
+            elif "pause" in step:
+                time.sleep(step["pause"])
+            elif step.get("starttls"):
+                secure()
+            elif "expect" in step:
+                connection.settimeout(step.get("timeout", timeout))
+                while not (match := re.search(step["expect"], received, re.DOTALL)) and more():
+                    pass
+                result["heard"].append(received[: match.end()] if match else received)
+                received = received[match.end() :] if match else ""
+                if not match:
+                    raise ConnectionError("the connection was closed")
+            else:
+                connection.settimeout(step["closed"])
+                began = time.monotonic()
+                while more():
+                    pass
+                result["closed"] = round(time.monotonic() - began, 3)
+                result["heard"].append(received)
+    except OSError as error:
+        result["error"] = f"{type(error).__name__}: {error}"
+    finally:
+        connection.close()
+    return result
+
+
+KINDS = {
+    "http": ask_http,
+    "session": ask_session,
+    "ntlm": ask_ntlm,
+    "smtp": ask_smtp,
+    "imap": ask_imap,
+    "pop3": ask_pop3,
+    "tcp": ask_tcp,
+    "crowd": ask_crowd,
+    "dialogue": ask_dialogue,
+}
 
 
 def ask(probe: dict[str, Any]) -> dict[str, Any]:
