@@ -24,8 +24,6 @@ FILES = Path(__file__).parent / "image"
 REPOSITORY = "localhost/postern-lab"
 ATTEMPTS = 3
 PAUSE = 10  # seconds between two attempts
-# Locale data and manuals are a third of an image, and nobody reads them there.
-DPKG_OPTIONS = [f"path-exclude=/usr/share/{part}/*" for part in ("doc", "info", "locale", "man")]
 START = ["--change", 'CMD ["/sbin/init"]', "--change", "STOPSIGNAL SIGRTMIN+3"]
 
 Say = Callable[[str], None]
@@ -61,7 +59,7 @@ def _digest(*parts: str) -> str:
 def reference(name: str) -> str:
     """Return an image's full name; its tag is the digest of all that the image is made from."""
     if name in BASES:
-        parts = [BASES[name], *package_list("base.packages"), *DPKG_OPTIONS, *START]
+        parts = [BASES[name], *package_list("base.packages"), *START]
     else:
         layer = LAYERS[name]
         parts = [reference(layer.parent), (FILES / layer.script).read_text(), *package_list(layer.packages)]
@@ -111,7 +109,7 @@ def _bootstrap(name: str) -> None:
         done = subprocess.run(
             [
                 "mmdebstrap", "--quiet", "--variant=minbase", "--aptopt=Acquire::Retries \"3\"",
-                "--aptopt=Acquire::Languages \"none\"", *(f"--dpkgopt={option}" for option in DPKG_OPTIONS),
+                "--aptopt=Acquire::Languages \"none\"",
                 f"--include={','.join(package_list('base.packages'))}", suite, str(archive), mirror(),
             ],
             capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,

@@ -179,8 +179,13 @@ class Lab:
     # What changes it.
 
     @classmethod
-    def up(cls, names: Sequence[str] = (), say: Callable[[str], None] = _quiet) -> "Lab":
-        """Bring the lab up, or only the hosts named; hosts that are at work as they should be are left alone.
+    def up(cls, names: Sequence[str] = (), say: Callable[[str], None] = _quiet, *, anew: bool = False) -> "Lab":
+        """Bring the lab up, or only the hosts named.
+
+        Args:
+            names: Hosts; all by default.
+            say: Takes lines that tell what is being done.
+            anew: Make the hosts anew, bare. Otherwise those that are at work as they should be are left alone.
 
         Raises:
             LabError: A prerequisite is missing, a mirror or podman failed, or a host didn't start.
@@ -198,7 +203,7 @@ class Lab:
             existing = {entry["Labels"]["postern.host"]: entry for entry in containers(MINE)}
 
             def is_good(name: str) -> bool:
-                return lab._is_good(name, existing.get(name))
+                return not anew and lab._is_good(name, existing.get(name))
 
             wanted = list(names) or list(HOSTS)
             with ThreadPoolExecutor() as pool:
@@ -212,6 +217,9 @@ class Lab:
         check_machine()
         with cls._locked():
             cls._remove_all()
+            slot = cls._remembered()
+            if slot is not None:
+                shutil.rmtree(cls(slot).control_path.parent, ignore_errors=True)
             (FOLDER / "lab.json").unlink(missing_ok=True)
             shutil.rmtree(FOLDER / "state", ignore_errors=True)
 
@@ -221,13 +229,7 @@ class Lab:
         Raises:
             LabError: A name is wrong, or a host didn't start.
         """
-        check_machine()
-        for name in names:
-            self.container(name)
-        with self._locked():
-            images.make_images(self.say)
-            self._prepare()
-            self._create(list(names))
+        self.up(names, self.say, anew=True)
 
     # How.
 
@@ -309,7 +311,9 @@ class Lab:
         arguments = [*RUN, f"--hostname={name}"]
         for network in host.numbers:
             v4, v6 = self.address(name, network), self.address(name, network, 6)
-            arguments.append(f"--network=postern-{self.slot}-{network}:ip={v4},ip6={v6},interface_name={network}")
+            mac = topology.hardware_address(self.slot, network, host.numbers[network])
+            options = f"ip={v4},ip6={v6},mac={mac},interface_name={network}"
+            arguments.append(f"--network=postern-{self.slot}-{network}:{options}")
         name_server = self.address("dns", next(iter(host.numbers)))
         arguments += [f"--dns={name_server}", f"--dns-search={topology.DOMAIN}"]
         arguments += [f"--volume={source}:{target}" for source, target in hosts.mounts(name, ROOT, self.folder)]

@@ -59,6 +59,11 @@ def address(slot: int, network: str, number: int, family: int = 4) -> str:
     return f"10.{slot}.{group}.{number}" if family == 4 else f"fd77:{slot}:{group}::{number}"
 
 
+def hardware_address(slot: int, network: str, number: int) -> str:
+    """Return the MAC address of a host, the same each time, so that its neighbours know it again after a reset."""
+    return f"02:77:00:{slot:02x}:{NETWORKS[network]:02x}:{number:02x}"
+
+
 def _is_free(slot: int, used: Iterable[Network]) -> bool:
     wanted = [subnet for network in NETWORKS for subnet in subnets(slot, network)]
     return not any(subnet.version == other.version and subnet.overlaps(other) for subnet in wanted for other in used)

@@ -21,8 +21,9 @@ ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / ".cache" / "results"
 LAB = [sys.executable, "tests/lab/lab"]
 
-#: Steps of a molecule scenario in its closing report, such as `haproxy ➜ converge: Executed: Successful`.
-STEP = re.compile(r"➜ (?P<step>\w+): (?:Executed|Completed): (?P<result>\w+)", re.IGNORECASE)
+#: A step in molecule's closing report, which begins with REPORT: `haproxy ➜ converge: Executed: Successful`.
+STEP = re.compile(r"➜ (?P<step>\w+): Executed: (?P<result>Successful|Failed)")
+REPORT = "DETAILS"
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -79,7 +80,7 @@ def run(part: Part, *, live: bool) -> None:
     environment = {
         **os.environ,
         "POSTERN_RESULTS": str(part.results),
-        "PYTEST_ADDOPTS": "-p results",
+        "PYTEST_ADDOPTS": "-p junit_results",
         "PYTHONPATH": str(ROOT / "tests" / "setup"),
         "PYTHONUNBUFFERED": "1",
     }
@@ -129,13 +130,13 @@ def _count(part: Part, statuses: list[int]) -> None:
             part.passed += tests - errors - failures - skipped
             part.failed += errors + failures
             part.skipped += skipped
-    for line in part.output:
-        step = STEP.search(COLOUR.sub("", line))
+    lines = [COLOUR.sub("", line).strip() for line in part.output]
+    for line in lines[lines.index(REPORT) :] if REPORT in lines else ():
+        step = STEP.search(line)
         # The tests that a step "verify" ran are counted one by one.
         if step and step["step"] != "verify":
-            good = step["result"].lower() == "successful"
-            part.passed += good
-            part.failed += not good
+            part.passed += step["result"] == "Successful"
+            part.failed += step["result"] == "Failed"
     if any(statuses) and not part.failed:
         part.failed = 1
 

@@ -1,0 +1,105 @@
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+SETUP = Path(__file__).resolve().parents[2] / "setup"
+
+MOLECULE = """\
+INFO     haproxy ➜ converge: Executed: Successful
+
+DETAILS\x20\x20
+\x1b[32mhaproxy\x1b[0m ➜ \x1b[33mcreate\x1b[0m: \x1b[32mExecuted: Successful\x1b[0m
+haproxy ➜ converge: Executed: Successful
+haproxy ➜ verify: Executed: Failed (Verifier tests failed)
+haproxy ➜ side_effect: Executed: Missing playbook (Remove from test_sequence to suppress)
+haproxy ➜ destroy: Executed: Failed
+
+SCENARIO RECAP
+"""
+
+
+def load(name: str) -> ModuleType:
+    specification = importlib.util.spec_from_file_location(f"lab_{name}", SETUP / f"{name}.py")
+    assert specification is not None
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[specification.name] = module
+    specification.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    module = load("check")
+    monkeypatch.setattr(module, "RESULTS", tmp_path)
+    return module
+
+
+def test_steps_of_a_scenario_are_counted_once(check: ModuleType) -> None:
+    part = check.Part("molecule haproxy", [], output=MOLECULE.splitlines(keepends=True))
+    check._count(part, [1])
+    assert (part.passed, part.failed) == (2, 1)
+
+
+def test_tests_are_counted_by_pytests_own_files(check: ModuleType) -> None:
+    part = check.Part("unit", [])
+    part.results.mkdir()
+    (part.results / "1.xml").write_text(
+        '<testsuites><testsuite tests="7" errors="1" failures="2" skipped="1"/></testsuites>'
+    )
+    (part.results / "2.xml").write_text(
+        '<testsuites><testsuite tests="3" errors="0" failures="0" skipped="0"/></testsuites>'
+    )
+    check._count(part, [1])
+    assert (part.passed, part.failed, part.skipped) == (6, 3, 1)
+
+
+@pytest.mark.parametrize(("statuses", "expected"), [([0, 0], (2, 0)), ([0, 1], (1, 1)), ([2, 1], (0, 2))])
+def test_linters_are_counted_one_by_one(check: ModuleType, statuses: list[int], expected: tuple[int, int]) -> None:
+    part = check.Part("lint", [], counts_commands=True)
+    check._count(part, statuses)
+    assert (part.passed, part.failed) == expected
+
+
+def test_a_failure_that_nobody_counted_counts(check: ModuleType) -> None:
+    part = check.Part("lab", [])
+    check._count(part, [1])
+    assert (part.passed, part.failed) == (0, 1)
+
+
+def test_a_part_ends_with_the_first_command_that_fails(check: ModuleType, capfd: pytest.CaptureFixture[str]) -> None:
+    part = check.Part("some", [["sh", "-c", "echo one; exit 3"], ["echo", "two"]])
+    check.run(part, live=False)
+    assert part.output == ["one\n"]
+    assert part.failed == 1
+    assert "==> some\none\n" in capfd.readouterr().out
+
+
+def test_every_run_of_pytest_leaves_its_results(check: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text("def test_one(): pass\ndef test_two(): assert 0\n")
+    pytest_command = [sys.executable, "-m", "pytest", "-q", "-c", "/dev/null", str(tmp_path / "test_it.py")]
+    part = check.Part("some", [["sh", "-c", f"{' '.join(pytest_command)}; {' '.join(pytest_command)}"]])
+    check.run(part, live=False)
+    assert (part.passed, part.failed) == (2, 2)
+
+
+def test_the_lists_name_what_is_used() -> None:
+    setup = load("setup")
+    packages = setup.listed(SETUP / "packages.txt")
+    assert {"podman", "runc", "mmdebstrap", "haproxy"} <= set(packages)
+    assert all(" " not in package for package in packages)
+    pins = setup.listed(setup.REQUIREMENTS)
+    assert all(pin.count("==") == 1 for pin in pins)
+
+
+def test_what_fails_three_times_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    setup = load("setup")
+    monkeypatch.setattr(setup, "PAUSE", 0)
+    with pytest.raises(setup.SetupError, match=r"^'sh -c echo no; exit 1' failed: no$"):
+        setup.run(["sh", "-c", "echo no; exit 1"])
+    assert capsys.readouterr().out.count("of 3; again") == 2
