@@ -13,18 +13,17 @@ from ansible.plugins.action import ActionBase
 
 
 class ActionModule(ActionBase):
-    """Replaces each certificate's ``file`` by its content and runs the module on the host."""
+    """Reads each certificate's ``file`` into ``pems`` and runs the module on the host."""
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
         arguments = dict(self._task.args)
-        certificates = []
+        pems = dict(arguments.get("pems") or {})
         for number, certificate in enumerate(arguments.get("certificates") or []):
-            entry = dict(certificate)
-            name = entry.pop("file", "")
+            name = certificate.get("file")
             if name:
                 try:
-                    entry["pem"] = self._content(name)
+                    pems[str(certificate.get("name"))] = self._content(name)
                 except (AnsibleError, OSError, UnicodeDecodeError) as error:
                     reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
                     return {
@@ -33,9 +32,7 @@ class ActionModule(ActionBase):
                         "msg": f"haproxy_certificates[{number}].file '{name}' can't be read on the controller "
                         f"({reason}); nothing was changed, give a readable PEM file with key, certificate and chain.",
                     }
-            certificates.append(entry)
-        if "certificates" in arguments:
-            arguments["certificates"] = certificates
+        arguments["pems"] = pems
         return {**result, **self._execute_module(module_args=arguments, task_vars=task_vars)}
 
     def _content(self, name: str) -> str:

@@ -44,6 +44,8 @@ options:
   certificates:
     description:
       - The certificates that the configuration names, each a file C(certificates/NAME.pem) with mode 0600.
+      - One that isn't in O(pems) is brought by somebody else (an ACME client, say). A file that is there is left alone
+        then, and a self-signed one (RSA 2048, one year) is made where none is.
     type: list
     elements: dict
     default: []
@@ -57,13 +59,18 @@ options:
         type: list
         elements: str
         required: true
-      pem:
+      file:
         description:
-          - Private key, certificate and chain. Empty means that somebody else brings the certificate (an ACME
-            client, say). Then a file that is there is left alone, and a self-signed one (RSA 2048, one year) is made
-            where none is.
+          - PEM file on the controller with private key, certificate and chain; it may be encrypted with Ansible Vault.
+            Its content is put into O(pems).
         type: str
         default: ''
+  pems:
+    description:
+      - Private key, certificate and chain of certificates by their name. Ansible writes a module's options into the
+        host's log and can only be trusted to leave out whole ones, so they don't stand in O(certificates).
+    type: dict
+    default: {}
   folder:
     description: HAProxy's configuration folder.
     type: path
@@ -229,8 +236,8 @@ class Configuration:
         generated: dict[str, bytes] = {}
         for certificate in self.module.params["certificates"]:
             path = f"certificates/{certificate['name']}.pem"
-            if certificate["pem"]:
-                secrets[path] = certificate["pem"].strip().encode() + b"\n"
+            if pem := self.module.params["pems"].get(certificate["name"]):
+                secrets[path] = pem.strip().encode() + b"\n"
             elif (self.folder / path).exists():
                 kept.append(path)
             else:
@@ -382,9 +389,10 @@ def main() -> None:
                 "options": {
                     "name": {"type": "str", "required": True},
                     "names": {"type": "list", "elements": "str", "required": True},
-                    "pem": {"type": "str", "default": "", "no_log": True},
+                    "file": {"type": "str", "default": ""},
                 },
             },
+            "pems": {"type": "dict", "default": {}, "no_log": True},
             "folder": {"type": "path", "default": "/etc/haproxy"},
             "service": {"type": "str", "default": "haproxy"},
             "socket": {"type": "path", "default": "/run/haproxy/admin.sock"},

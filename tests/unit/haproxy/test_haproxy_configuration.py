@@ -148,7 +148,8 @@ class Host:
         class Module:
             params: Mapping[str, Any] = {
                 "files": files,
-                "certificates": [{"pem": "", **certificate} for certificate in certificates or []],
+                "certificates": certificates or [],
+                "pems": {entry["name"]: entry["pem"] for entry in certificates or [] if "pem" in entry},
                 "folder": str(host.configuration),
                 "service": "haproxy",
                 "socket": host.socket,
