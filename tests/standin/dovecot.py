@@ -88,6 +88,7 @@ auth_mechanisms = {mechanisms}
 auth_use_winbind = {"yes" if ntlm else "no"}
 # Also a backslash, as in DOMAIN and account.
 auth_username_chars =
+auth_failure_delay = 0
 disable_plaintext_auth = {"no" if settings.LoginType == "PlainTextLogin" else "yes"}
 ssl = {"required" if settings.LoginType == "SecureLogin" else "yes"}
 ssl_cert = <{tls}
@@ -175,7 +176,13 @@ class Instance:
             await self._start()
         elif former is not None and former[0] != wish[0]:
             await self._run("doveadm", "-c", str(self.base / "dovecot.conf"), "reload")
-        await self._wait_until_ready(state)
+        else:
+            # Only the users changed: Dovecot looks into their file again, but once in a second at most.
+            await asyncio.sleep(1.1)
+            return
+        settings = settings_of(self.protocol, state)
+        pairs = [(b, False) for b in settings.UnencryptedOrTLSBindings] + [(b, True) for b in settings.SSLBindings]
+        await asyncio.gather(*(self._wait_for_greeting(binding, tls, settings.Banner) for binding, tls in pairs))
 
     async def _start(self) -> None:
         await self._run("doveconf", "-c", str(self.base / "dovecot.conf"), "-n")
@@ -201,20 +208,16 @@ class Instance:
             last = output.decode("utf-8", "replace").strip().splitlines()[-1:] or ["no word"]
             raise DovecotError(f"`{' '.join(command)}` failed: {last[0]}")
 
-    async def _wait_until_ready(self, state: State) -> None:
-        """Wait for the greeting on each binding. Dovecot accepts before it can answer, and says so at first."""
-        settings = settings_of(self.protocol, state)
-        pairs = [(b, False) for b in settings.UnencryptedOrTLSBindings] + [(b, True) for b in settings.SSLBindings]
-        for binding, tls in pairs:
-            for _ in range(100):
-                if self._process is None or self._process.returncode is not None:
-                    raise DovecotError(f"Dovecot for {self.protocol.name.upper()} ended right away; see its log.")
-                line = await _greeting(binding, tls)
-                if line.startswith(self.protocol.greeting) and settings.Banner.encode() in line:
-                    break
-                await asyncio.sleep(0.1)
-            else:
-                raise DovecotError(f"Dovecot doesn't answer as {self.protocol.name.upper()} at {binding}.")
+    async def _wait_for_greeting(self, binding: Binding, tls: bool, banner: str) -> None:
+        """Wait until the listener greets as it should. Dovecot accepts before it can answer, and says so at first."""
+        for _ in range(100):
+            if self._process is None or self._process.returncode is not None:
+                raise DovecotError(f"Dovecot for {self.protocol.name.upper()} ended right away; see its log.")
+            line = await _greeting(binding, tls)
+            if line.startswith(self.protocol.greeting) and banner.encode() in line:
+                return
+            await asyncio.sleep(0.1)
+        raise DovecotError(f"Dovecot doesn't answer as {self.protocol.name.upper()} at {binding}.")
 
 
 async def _greeting(binding: Binding, tls: bool) -> bytes:
