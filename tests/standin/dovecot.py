@@ -185,6 +185,9 @@ class Instance:
         await asyncio.gather(*(self._wait_for_greeting(binding, tls, settings.Banner) for binding, tls in pairs))
 
     async def _start(self) -> None:
+        # What a killed predecessor left: its process id may be somebody else's by now, and Dovecot would not start.
+        shutil.rmtree(self.base / "run", ignore_errors=True)
+        (self.base / "run").mkdir()
         await self._run("doveconf", "-c", str(self.base / "dovecot.conf"), "-n")
         self._process = await asyncio.create_subprocess_exec(
             "dovecot", "-F", "-c", str(self.base / "dovecot.conf"), stdin=asyncio.subprocess.DEVNULL

@@ -9,6 +9,7 @@ What is asked for is another matter: see website.py.
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 import re
 import ssl
@@ -81,6 +82,7 @@ class BadTarget(ValueError):
         self.status = status
 
 
+@functools.lru_cache(maxsize=4096)  # a load test asks for the same again and again
 def canonical(target: str) -> tuple[str, str]:
     """Path and query of a request target, the path as IIS maps it to an application.
 

@@ -177,6 +177,8 @@ class Site:
     # Pages of the stand-in alone, in each directory, without logon
 
     def _probe(self, request: Request, directory: Directory, rest: str) -> Answer | None:
+        if rest not in ("echo", "bytes", "status", "cut", "hold", "drip"):
+            return None
         connection, query = request.connection, parse_qs(request.query)
 
         def number(name: str, default: float) -> float:
