@@ -35,4 +35,4 @@ def test_every_derived_variable_reaches_its_role_under_its_own_name() -> None:
         },
     )
     derived = derive_gateway(declaration, "gw1", inventory)
-    assert wired() == {name: "{{ gateway.%s }}" % name for name in derived}
+    assert wired() == {name: "{{ gateway." + name + " }}" for name in derived}
