@@ -120,6 +120,53 @@ def running(path: str, seconds: float = 5.0) -> Running | None:
     return Running(int(said["Pid"]), described.removeprefix(DIGEST_PREFIX).strip() if ours else None)
 
 
+@dataclass(frozen=True)
+class ServerState:
+    """One server of one backend.
+
+    Attributes:
+        drained: It was taken out by hand: it gets nothing new, and keeps what it has.
+        line: What ``show servers state`` says of it, which HAProxy reads again at its start.
+    """
+
+    backend: str
+    server: str
+    drained: bool
+    line: str
+
+
+# HAProxy management guide, "show servers state": srv_admin_state is a bit field; 0x08 is a drain that was asked for.
+_FORCED_DRAIN = 0x08
+
+
+def server_states(answer: str) -> list[ServerState]:
+    """Return the servers from an answer to ``show servers state`` (version 1 of its format).
+
+    :raises ValueError: the answer is none.
+    """
+    lines = answer.strip().splitlines()
+    if len(lines) < 2 or lines[0].strip() != "1" or not lines[1].startswith("# "):
+        raise ValueError(
+            f"HAProxy's server states begin with '{lines[0] if lines else ''}' instead of their version 1."
+        )
+    names = lines[1].removeprefix("# ").split()
+    found = []
+    for line in lines[2:]:
+        values = dict(zip(names, line.split(), strict=False))
+        drained = bool(int(values["srv_admin_state"]) & _FORCED_DRAIN)
+        found.append(ServerState(values["be_name"], values["srv_name"], drained, line))
+    return found
+
+
+def drained_file(answer: str) -> str:
+    """Return a server state file that holds the drained servers alone, so that every other one starts as it is found.
+
+    :param answer: of ``show servers state``.
+    """
+    header = answer.strip().splitlines()[:2]
+    return "\n".join([*header, *(state.line for state in server_states(answer) if state.drained)]) + "\n"
+
+
 def running_digest(path: str) -> str | None:
     """Return the digest of the configuration that the running HAProxy has loaded; None where it is none of ours."""
     found = running(path)

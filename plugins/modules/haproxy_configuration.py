@@ -41,6 +41,10 @@ options:
         description: The exact content.
         type: str
         required: true
+      once:
+        description: Write the file only where it isn't there yet, and leave it alone from then on.
+        type: bool
+        default: false
   certificates:
     description:
       - The certificates that the configuration names, each a file C(certificates/NAME.pem) with mode 0600.
@@ -228,11 +232,13 @@ class Configuration:
         self.transaction, self.digest, self.text = self._wanted()
 
     def _wanted(self) -> tuple[FileTransaction, str, str]:
-        contents = {file["path"]: file["content"].encode() for file in self.module.params["files"]}
+        given = self.module.params["files"]
+        contents = {file["path"]: file["content"].encode() for file in given if not file["once"]}
+        first = {file["path"]: file["content"].encode() for file in given if file["once"]}
         if MAIN not in contents or DIGEST_PLACE.encode() not in contents[MAIN]:
             raise Refused(f"files must hold {MAIN} with 'description {DIGEST_PLACE}' in its global section.")
         secrets: dict[str, bytes] = {}
-        kept: list[str] = []
+        kept = [path for path in first if (self.folder / path).exists()]
         generated: dict[str, bytes] = {}
         for certificate in self.module.params["certificates"]:
             path = f"certificates/{certificate['name']}.pem"
@@ -244,10 +250,11 @@ class Configuration:
                 self.made.append(path)
                 can_make = self.module.get_bin_path("openssl") is not None
                 generated[path] = self_signed(certificate["names"]) if can_make else b""
-        # A certificate that somebody else renews isn't part of the digest: renewing it is no change of ours.
+        # What somebody else changes from now on (renews, say) isn't part of the digest: that is no change of ours.
         wanted = digest({**contents, **secrets})
         contents[MAIN] = contents[MAIN].replace(DIGEST_PLACE.encode(), f"{DIGEST_PREFIX}{wanted}".encode())
-        files = [ManagedFile(path, content) for path, content in contents.items()]
+        first = {path: content for path, content in first.items() if path not in kept}
+        files = [ManagedFile(path, content) for path, content in {**contents, **first}.items()]
         files += [ManagedFile(path, content, 0o600) for path, content in {**secrets, **generated}.items()]
         return FileTransaction(self.folder, files, kept), wanted, contents[MAIN].decode()
 
@@ -380,6 +387,7 @@ def main() -> None:
                 "options": {
                     "path": {"type": "str", "required": True},
                     "content": {"type": "str", "required": True},
+                    "once": {"type": "bool", "default": False},
                 },
             },
             "certificates": {
