@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+
 from lab import Lab
 from plays import Run, play
 from probes import ask
