@@ -297,8 +297,11 @@ class Configuration:
                 f"HAProxy refuses the new configuration: {'; '.join(reasons) or last.rstrip(' .')}. "
                 "Nothing was changed and the running HAProxy goes on; correct the variables of the role and run again."
             )
+        # What HAProxy looks for in its final place is missing only until the files are there.
+        coming = [str(self.folder / path) for path in self.transaction.files]
         for text in with_source_lines(messages(checked.stderr, "WARNING", [str(staging)]), self.text):
-            self.module.warn(f"HAProxy: {text}")
+            if not any(path in text for path in coming):
+                self.module.warn(f"HAProxy: {text}")
 
     def active(self) -> bool:
         return run("systemctl", "is-active", "--quiet", self.service).returncode == 0
