@@ -15,6 +15,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+# Services that may take away addresses which they don't know when they are restarted, by an update for example
+# (systemd-networkd 257 does, 252 doesn't): the unit is started again with them.
+MANAGERS = ("networking.service", "systemd-networkd.service", "NetworkManager.service")
+
 # An address on a host: (address, interface, prefix length).
 Present = tuple[str, str, int]
 
@@ -108,8 +112,9 @@ def unit(description: str, before: str, addresses: Mapping[str, str]) -> str:
         "[Unit]",
         f"Description={description}",
         "Wants=network-online.target",
-        "After=network-online.target",
+        f"After=network-online.target {' '.join(MANAGERS)}",
         f"Before={before}",
+        f"PartOf={' '.join(MANAGERS)}",
         "",
         "[Service]",
         "Type=oneshot",

@@ -257,6 +257,12 @@ def test_unit_tells_what_it_puts_there(addresses: dict[str, str]) -> None:
 def test_unit_is_one_for_systemd(tmp_path: Path) -> None:
     text = unit("Additional source addresses of haproxy", "haproxy.service", {"10.0.0.5": "eth0", "2001:db8::5": "e1"})
     assert "Before=haproxy.service\n" in text
+    # A restart of systemd-networkd (257) takes away what it doesn't know; so does one of ifupdown's service.
+    for line in ("PartOf=", "After="):
+        (services,) = (found for found in text.splitlines() if found.startswith(line))
+        assert {"systemd-networkd.service", "networking.service", "NetworkManager.service"} <= set(
+            services.removeprefix(line).split()
+        )
     assert "ExecStart=ip address replace 10.0.0.5/32 dev eth0\n" in text
     # Duplicate address detection would keep the address from being used for a second after the start.
     assert "ExecStart=ip address replace 2001:db8::5/128 dev e1 nodad\n" in text
