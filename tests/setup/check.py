@@ -21,8 +21,9 @@ ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / ".cache" / "results"
 LAB = [sys.executable, "tests/lab/lab"]
 
-#: A step in molecule's closing report, which begins with REPORT: `haproxy ➜ converge: Executed: Successful`.
-STEP = re.compile(r"➜ (?P<step>\w+): Executed: (?P<result>Successful|Failed)")
+#: A step in molecule's closing report, which begins with REPORT: `haproxy > converge: Executed: Successful`,
+#: with an arrow where there are colours.
+STEP = re.compile(r"(?:➜|>) (?P<step>\w+): Executed: (?P<result>Successful|Failed)")
 REPORT = "DETAILS"
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -63,7 +64,8 @@ UNIT = Part("unit", [["pytest", "--quiet", "--numprocesses=2"]])
 LAB_UP = Part("lab", [[*LAB, "up"]])
 # One after the other, because scenarios share the lab's gateways.
 SCENARIOS = [
-    Part(f"molecule {name}", [["molecule", "test", "--scenario-name", name]]) for name in ("haproxy", "default")
+    Part(f"molecule {name}", [["molecule", "test", "--no-command-borders", "--scenario-name", name]])
+    for name in ("haproxy", "default")
 ]
 
 
@@ -84,6 +86,8 @@ def run(part: Part, *, live: bool) -> None:
         "PYTHONPATH": str(ROOT / "tests" / "setup"),
         "PYTHONUNBUFFERED": "1",
     }
+    if not sys.stdout.isatty():
+        environment |= {"NO_COLOR": "1", "ANSIBLE_NOCOLOR": "1"}
     if live:
         say(f"==> {part.title}")
     statuses = []

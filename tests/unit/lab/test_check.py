@@ -12,7 +12,7 @@ INFO     haproxy ➜ converge: Executed: Successful
 
 DETAILS\x20\x20
 \x1b[32mhaproxy\x1b[0m ➜ \x1b[33mcreate\x1b[0m: \x1b[32mExecuted: Successful\x1b[0m
-haproxy ➜ converge: Executed: Successful
+haproxy > converge: Executed: Successful
 haproxy ➜ verify: Executed: Failed (Verifier tests failed)
 haproxy ➜ side_effect: Executed: Missing playbook (Remove from test_sequence to suppress)
 haproxy ➜ destroy: Executed: Failed
