@@ -139,7 +139,7 @@ class Host:
         return [{"path": "haproxy.cfg", "content": self.main(more)}, {"path": LIST, "content": networks}]
 
     def module(
-        self, files: list[dict[str, str]], certificates: list[dict[str, Any]] | None = None, *, check_mode: bool = False
+        self, files: list[dict[str, Any]], certificates: list[dict[str, Any]] | None = None, *, check_mode: bool = False
     ) -> dict[str, Any]:
         """Run the module and return its result."""
         result: dict[str, Any] = {}
@@ -147,7 +147,7 @@ class Host:
 
         class Module:
             params: Mapping[str, Any] = {
-                "files": files,
+                "files": [{"once": False, **file} for file in files],
                 "certificates": certificates or [],
                 "pems": {entry["name"]: entry["pem"] for entry in certificates or [] if "pem" in entry},
                 "folder": str(host.configuration),
@@ -400,6 +400,20 @@ def test_run_that_was_killed_after_the_last_step_is_tidied_up(host: Host) -> Non
     assert host.module(host.files())["changed"]
     assert not staging.exists()
     assert host.module(host.files())["changed"] is False
+
+
+def test_file_that_is_written_once_is_left_alone(host: Host) -> None:
+    files = [*host.files(), {"path": "drained-servers", "content": "1\n", "once": True}]
+    path = host.configuration / "drained-servers"
+    first = host.module(files)
+    assert path.read_text() == "1\n"
+    path.write_text("somebody's\n")
+    again = host.module(files)
+    assert (again["changed"], again["digest"]) == (False, first["digest"])
+    assert path.read_text() == "somebody's\n"
+    # It is ours nevertheless, and goes when it is no longer named.
+    assert host.module(host.files())["changed_files"] == ["drained-servers"]
+    assert not path.exists()
 
 
 def test_stopped_service_is_started(host: Host) -> None:

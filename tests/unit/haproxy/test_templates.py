@@ -284,7 +284,8 @@ def accepted(check: Check, certificates: Path) -> Callable[[Files], None]:
             for path, content in files.items():
                 target = Path(folder, path)
                 target.parent.mkdir(exist_ok=True)
-                target.write_text(content)
+                # What HAProxy takes from its final place alone is looked for here, too.
+                target.write_text(content.replace("/etc/haproxy/", f"{folder}/"))
             Path(folder, "certificates").mkdir()
             for name in ("mail", "www"):
                 Path(folder, "certificates", f"{name}.pem").symlink_to(certificates / "good.pem")
