@@ -128,6 +128,11 @@ def test_the_smallest_declaration() -> None:
         ({"https.enabled": False}, "haproxy_exchange_certificate", ""),
         ({"https.enabled": False}, "haproxy_virtual_directories", []),
         (
+            {"https.virtual_directories": ["oab"], "https.internal_only": DROP},
+            "haproxy_virtual_directories",
+            [{"name": "oab", "path": "/OAB", "health_path": "/OAB/healthcheck.htm", "closed": False}],
+        ),
+        (
             {"certificate.names": ["*.example.com", "*.example.org"]},
             "haproxy_exchange_hostnames",
             ["mail.example.com", "autodiscover.example.com", "autodiscover.example.org"],
@@ -320,9 +325,11 @@ def test_properties(site: tuple[dict[str, Any], Inventory]) -> None:
         assert bool(variables["haproxy_relay_address"]) == bool(networks)
         assert not networks or variables["haproxy_egress_address"] not in ("", variables["haproxy_relay_address"])
 
-        # Every closed path is closed, and nothing else is.
+        # The published paths are those that are declared; every closed one is closed, and nothing else is.
         closed = {directory["name"] for directory in variables["haproxy_virtual_directories"] if directory["closed"]}
         published = {directory["name"] for directory in variables["haproxy_virtual_directories"]}
+        directories = declaration["https"].get("virtual_directories", list(DIRECTORIES))
+        assert published == (set(directories) if enabled(declaration, "https") else set())
         assert closed == published & set(declaration["https"].get("internal_only", ["ecp", "powershell"]))
         for directory in variables["haproxy_virtual_directories"]:
             assert directory["path"] == DIRECTORIES[directory["name"]]
