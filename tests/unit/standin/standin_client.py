@@ -9,6 +9,7 @@ import io
 import json
 import os
 import socket
+import ssl
 import struct
 import subprocess
 import sys
@@ -168,6 +169,11 @@ class Dialogue:
     def say(self, line: str | bytes) -> str:
         self._socket.sendall(line if isinstance(line, bytes) else line.encode() + b"\r\n")
         return self.answer()
+
+    def start_tls(self, trust: ssl.SSLContext) -> None:
+        self._file.close()
+        self._socket = trust.wrap_socket(self._socket, server_hostname="mail.example.test")
+        self._file = self._socket.makefile("rb")
 
     def close(self) -> None:
         self._file.close()
