@@ -28,7 +28,7 @@ _SUMMARY = re.compile(
     r"^(?:config : )?(?:Error\(s\) found in configuration|Fatal errors found in configuration|Failed to initialize)"
     r"|^\[.*haproxy\.main\(\)\] Some protocols failed|^haproxy version is|^path to executable|^Loading failure!"
     r"|^(?:backend|proxy) .* has no server available|^New worker .* forked|^Loading success"
-    r"|^Current worker .* exited|^All workers exited|^Exiting Master"
+    r"|^Current worker .* exited|^exit-on-failure|^All workers exited|^Exiting Master"
 )
 
 

@@ -1,12 +1,18 @@
 """HAProxy itself, as the tests of this folder ask it."""
 
 import subprocess
+import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from shutil import which
+from tempfile import TemporaryDirectory
 
 import pytest
 
+from ansible_collections.postern.mail_gateway.plugins.module_utils.haproxy_runtime import running
+
+Serve = Callable[[str], AbstractContextManager[Path]]
 Check = Callable[[Path], "subprocess.CompletedProcess[str]"]
 
 
@@ -49,3 +55,45 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     (folder / "no_certificate.pem").write_text(key)
     (folder / "garbage.pem").write_text("no PEM at all\n")
     return folder
+
+
+@pytest.fixture
+def short() -> Iterator[Path]:
+    """A folder with a path that is short enough for a Unix socket (108 bytes), which pytest's may not be."""
+    with TemporaryDirectory(prefix="hx") as made:
+        yield Path(made)
+
+
+@pytest.fixture
+def serve(haproxy: str, short: Path) -> Serve:
+    """A function that runs HAProxy in the foreground for a while; its socket is `admin.sock` in `short`.
+
+    What it gets are lines of the section `global`, and the sections after the first `defaults`.
+    """
+
+    @contextmanager
+    def run(settings: str, sections: str = "") -> Iterator[Path]:
+        path = short / "admin.sock"
+        (short / "haproxy.cfg").write_text(
+            f"global\n    {settings}\n    stats socket {path} mode 600 level admin\n"
+            "defaults\n    mode http\n    timeout client 5s\n    timeout server 5s\n    timeout connect 5s\n"
+            f"{sections}"
+            f"frontend f\n    bind unix@{short}/web.sock\n    http-request return status 200\n"
+        )
+        with (
+            (short / "said").open("w") as said,
+            subprocess.Popen([haproxy, "-db", "-f", str(short / "haproxy.cfg")], stdout=said, stderr=said) as process,
+        ):
+            try:
+                deadline = time.monotonic() + 10
+                while running(str(path)) is None and process.poll() is None and time.monotonic() < deadline:
+                    time.sleep(0.02)
+                assert process.poll() is None, (short / "said").read_text()
+                found = running(str(path))
+                assert found is not None
+                assert found.pid == process.pid
+                yield path
+            finally:
+                process.kill()
+
+    return run

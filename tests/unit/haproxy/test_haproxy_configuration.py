@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -20,6 +19,7 @@ from ansible_collections.postern.mail_gateway.plugins.module_utils.haproxy_runti
 from ansible_collections.postern.mail_gateway.plugins.modules import haproxy_configuration as module
 
 LIST = "lists/relay_networks.list"
+LISTED = {"path": LIST, "content": "10.0.0.0/8\n"}
 MAIN = """\
 global
     default-path config
@@ -135,8 +135,8 @@ class Host:
     def main(self, more: str = "", description: str = "description @DIGEST@") -> str:
         return MAIN.format(folder=self.folder, more=more, description=description)
 
-    def files(self, networks: str = "10.0.0.0/8\n", more: str = "") -> list[dict[str, str]]:
-        return [{"path": "haproxy.cfg", "content": self.main(more)}, {"path": LIST, "content": networks}]
+    def files(self, networks: str = LISTED["content"], more: str = "") -> list[dict[str, str]]:
+        return [{"path": "haproxy.cfg", "content": self.main(more)}, {**LISTED, "content": networks}]
 
     def module(
         self, files: list[dict[str, Any]], certificates: list[dict[str, Any]] | None = None, *, check_mode: bool = False
@@ -198,15 +198,11 @@ class Host:
 
 
 @pytest.fixture
-def host(haproxy: str) -> Iterator[Host]:
+def host(haproxy: str, short: Path) -> Iterator[Host]:
     """A host on which HAProxy isn't configured yet."""
-    # A path that is short enough for a Unix socket, which pytest's may not be.
-    with TemporaryDirectory(prefix="hx") as folder:
-        made = Host(Path(folder), haproxy)
-        try:
-            yield made
-        finally:
-            made.stop()
+    made = Host(short, haproxy)
+    yield made
+    made.stop()
 
 
 def is_sentence(text: str) -> bool:
@@ -332,9 +328,13 @@ def test_configuration_of_somebody_else_is_replaced_and_comes_back(host: Host) -
     foreign = host.main(description="").replace("http-request deny unless { src -f lists/relay_networks.list }", "")
     (host.configuration / "haproxy.cfg").write_text(foreign)
     assert host.start()
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        more = f"frontend more\n    bind 127.0.0.1:{other.getsockname()[1]}\n"
-        assert "HAProxy serves with the old files" in host.module(host.files(more=more))["msg"]
+    # The new process dies after its start, and takes the master along.
+    failed = host.module(
+        [{"path": "haproxy.cfg", "content": host.main(description="description @DIGEST@\n    chroot /nowhere")}, LISTED]
+    )
+    assert "haproxy.main()] Cannot chroot(/nowhere). The old files are in place again" in failed["msg"]
+    assert "HAProxy serves with the old files" in failed["msg"]
+    assert host.active()
     assert {path: content for path, (content, _) in host.files_there().items()} == {"haproxy.cfg": foreign.encode()}
     assert running_digest(host.socket) is None
     done = host.module(host.files())

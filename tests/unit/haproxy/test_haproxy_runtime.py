@@ -9,9 +9,8 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import given
@@ -29,6 +28,7 @@ from ansible_collections.postern.mail_gateway.plugins.module_utils.haproxy_runti
 )
 
 Check = Callable[[Path], "subprocess.CompletedProcess[str]"]
+Serve = Callable[[str], AbstractContextManager[Path]]
 
 HEAD = """\
 global
@@ -318,43 +318,10 @@ def test_digest_tells_apart_what_reads_alike(one: dict[str, bytes], other: dict[
 # --- the running process ----------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def short() -> Iterator[Path]:
-    """A folder with a path that is short enough for a Unix socket (108 bytes), which pytest's may not be."""
-    with TemporaryDirectory(prefix="hx") as made:
-        yield Path(made)
-
-
-@contextmanager
-def serving(haproxy: str, folder: Path, description: str) -> Iterator[Path]:
-    """HAProxy in the foreground, on loopback; yields its socket."""
-    path = folder / "admin.sock"
-    (folder / "haproxy.cfg").write_text(
-        f"global\n    {description}\n    stats socket {path} mode 600 level admin\n"
-        "defaults\n    mode http\n    timeout client 5s\n    timeout server 5s\n    timeout connect 5s\n"
-        f"frontend f\n    bind unix@{folder}/web.sock\n    http-request return status 200\n"
-    )
-    with (
-        (folder / "said").open("w") as said,
-        subprocess.Popen([haproxy, "-db", "-f", str(folder / "haproxy.cfg")], stdout=said, stderr=said) as process,
-    ):
-        try:
-            deadline = time.monotonic() + 10
-            while running(str(path)) is None and process.poll() is None and time.monotonic() < deadline:
-                time.sleep(0.02)
-            assert process.poll() is None, (folder / "said").read_text()
-            found = running(str(path))
-            assert found is not None
-            assert found.pid == process.pid
-            yield path
-        finally:
-            process.kill()
-
-
-def test_digest_of_the_running_process(haproxy: str, short: Path) -> None:
+def test_digest_of_the_running_process(serve: Serve) -> None:
     wanted = digest({"haproxy.cfg": b"some"})
     line = f"description {DIGEST_PLACE}".replace(DIGEST_PLACE, f"{DIGEST_PREFIX}{wanted}")
-    with serving(haproxy, short, line) as path:
+    with serve(line) as path:
         assert running_digest(str(path)) == wanted
     # The socket is still there, and nobody listens on it.
     assert path.exists()
@@ -362,8 +329,8 @@ def test_digest_of_the_running_process(haproxy: str, short: Path) -> None:
     assert running_digest(str(path)) is None
 
 
-def test_running_process_of_somebody_else(haproxy: str, short: Path) -> None:
-    with serving(haproxy, short, "description my own gateway 0123456789abcdef") as path:
+def test_running_process_of_somebody_else(serve: Serve) -> None:
+    with serve("description my own gateway 0123456789abcdef") as path:
         assert running_digest(str(path)) is None
 
 

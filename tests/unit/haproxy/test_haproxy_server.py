@@ -1,0 +1,184 @@
+"""A server is drained in a real HAProxy, and stays so when that is started again."""
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.postern.mail_gateway.plugins.module_utils.haproxy_runtime import (
+    ServerState,
+    ask,
+    drained_file,
+    server_states,
+)
+from ansible_collections.postern.mail_gateway.plugins.modules import haproxy_server as module
+
+Serve = Callable[[str, str], AbstractContextManager[Path]]
+
+BACKENDS = """\
+    load-server-state-from-file global
+backend owa
+    server ex1 127.0.0.1:1
+    server ex2 127.0.0.1:1
+backend smtp
+    server ex1 127.0.0.1:1
+    server ex2 127.0.0.1:1
+backend website
+    server www 127.0.0.1:1
+"""
+
+# As 3.0 answers: ex1 drained by hand in one backend, ex2 drained by its weight of 0, and in maintenance.
+ANSWER = """\
+1
+# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_iweight \
+srv_time_since_last_change srv_check_status srv_check_result srv_check_health srv_check_state srv_agent_state \
+bk_f_forced_id srv_f_forced_id srv_fqdn srv_port srvrecord srv_use_ssl srv_check_port srv_check_addr srv_agent_addr \
+srv_agent_port
+3 owa 1 ex1 10.1.1.21 2 8 1 1 7 1 0 2 0 0 0 0 - 443 - 1 0 - - 0
+3 owa 2 ex2 10.1.1.22 2 0 0 0 7 1 0 2 0 0 0 0 - 443 - 1 0 - - 0
+4 smtp 1 ex1 10.1.1.21 2 0 1 1 7 1 0 2 0 0 0 0 - 25 - 0 0 - - 0
+4 smtp 2 ex2 10.1.1.22 0 9 1 1 7 1 0 2 0 0 0 0 - 25 - 0 0 - - 0
+
+"""
+
+
+class Left(BaseException):
+    """The module has come to its end."""
+
+
+class Killed(BaseException):
+    """The module was killed."""
+
+
+def run(folder: Path, server: str, state: str, *, check_mode: bool = False) -> dict[str, Any]:
+    """Run the module and return its result."""
+    result: dict[str, Any] = {}
+
+    class Module:
+        params: Mapping[str, Any] = {
+            "server": server,
+            "state": state,
+            "wait": 0,
+            "socket": str(folder / "admin.sock"),
+            "state_file": str(folder / "drained-servers"),
+        }
+
+        def __init__(self, **_: Any) -> None:
+            self.check_mode = check_mode
+
+        def exit_json(self, **values: Any) -> None:
+            result.update(values)
+            raise Left
+
+        def fail_json(self, **values: Any) -> None:
+            result.update(values, failed=True)
+            raise Left
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "AnsibleModule", Module)
+        with pytest.raises(Left):
+            module.main()
+    return result
+
+
+def drained(path: Path) -> set[str]:
+    """What HAProxy itself says."""
+    return {
+        f"{state.backend}/{state.server}"
+        for state in server_states(ask(str(path), "show servers state"))
+        if state.drained
+    }
+
+
+@pytest.fixture
+def state_file(short: Path) -> Path:
+    """The file as the role puts it there."""
+    path = short / "drained-servers"
+    path.write_text("1\n")
+    return path
+
+
+def test_drained_server_stays_so_until_it_is_ready(serve: Serve, short: Path, state_file: Path) -> None:
+    line = f"server-state-file {state_file}"
+    with serve(line, BACKENDS) as path:
+        said = run(short, "ex1", "drained", check_mode=True)
+        assert said["changed"]
+        assert drained(path) == set()
+        assert state_file.read_text() == "1\n"
+        done = run(short, "ex1", "drained")
+        assert (done["changed"], done["diff"]) == (True, said["diff"])
+        assert done["backends"] == {
+            "owa": {"status": "DRAIN", "sessions": 0},
+            "smtp": {"status": "DRAIN", "sessions": 0},
+        }
+        assert drained(path) == {"owa/ex1", "smtp/ex1"}
+        assert run(short, "ex1", "drained")["changed"] is False
+    with serve(line, BACKENDS) as path:
+        assert drained(path) == {"owa/ex1", "smtp/ex1"}
+        assert run(short, "ex1", "drained")["changed"] is False
+        assert run(short, "ex1", "ready")["changed"] is True
+        assert drained(path) == set()
+        assert run(short, "ex1", "ready")["changed"] is False
+    with serve(line, BACKENDS) as path:
+        assert drained(path) == set()
+
+
+def test_server_that_is_gone_from_the_configuration_is_no_trouble(serve: Serve, short: Path, state_file: Path) -> None:
+    line = f"server-state-file {state_file}"
+    with serve(line, BACKENDS):
+        run(short, "ex1", "drained")
+    with serve(line, BACKENDS.replace("    server ex1 127.0.0.1:1\n", "")) as path:
+        assert drained(path) == set()
+        assert (short / "said").read_text() == ""
+
+
+def test_run_that_was_cut_short_is_made_good(serve: Serve, short: Path, state_file: Path) -> None:
+    """Drained in HAProxy, but not yet in the file."""
+
+    def remember(*_: Any) -> None:
+        raise Killed
+
+    line = f"server-state-file {state_file}"
+    with serve(line, BACKENDS):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(module, "remember", remember)
+            with pytest.raises(Killed):
+                run(short, "ex1", "drained")
+        run(short, "ex1", "drained")
+    with serve(line, BACKENDS) as path:
+        assert drained(path) == {"owa/ex1", "smtp/ex1"}
+
+
+def test_unknown_server_is_said(serve: Serve, short: Path, state_file: Path) -> None:
+    with serve(f"server-state-file {state_file}", BACKENDS):
+        assert run(short, "ex3", "drained")["msg"] == (
+            "HAProxy has no server 'ex3' (it has ex1, ex2, www); give one of these names."
+        )
+
+
+def test_haproxy_that_does_not_run_is_said(short: Path) -> None:
+    failed = run(short, "ex1", "drained")
+    assert failed["msg"] == (
+        f"HAProxy can't be asked at {short}/admin.sock (No such file or directory); see that it runs with our role."
+    )
+
+
+def test_states_of_3_0() -> None:
+    states = server_states(ANSWER)
+    assert [(state.backend, state.server, state.drained) for state in states] == [
+        ("owa", "ex1", True),
+        ("owa", "ex2", False),
+        ("smtp", "ex1", False),
+        ("smtp", "ex2", True),
+    ]
+    assert drained_file(ANSWER).splitlines() == [*ANSWER.splitlines()[:2], states[0].line, states[3].line]
+    assert server_states(drained_file(ANSWER)) == [states[0], states[3]]
+    assert isinstance(states[0], ServerState)
+
+
+@pytest.mark.parametrize("answer", ["", "1\n", "Unknown command.\n", "2\n# be_id be_name\n", "1\nno header\n"])
+def test_other_answers_are_refused(answer: str) -> None:
+    with pytest.raises(ValueError, match="instead of their version 1"):
+        server_states(answer)
