@@ -20,6 +20,7 @@ from typing import Any
 import jinja2
 import pytest
 import yaml
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.filter.core import FilterModule
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -573,9 +574,17 @@ def networks_are_listed_as_given(rendered: Rendered) -> None:
         assert rendered.lines(f"lists/{kind}_networks.list") == always + rendered.given(f"{kind}_networks")
 
 
+@cache
+def specification() -> ArgumentSpecValidator:
+    specs = yaml.safe_load((ROLE / "meta/argument_specs.yml").read_text())
+    return ArgumentSpecValidator(specs["argument_specs"]["main"]["options"])
+
+
 @settings(ANY_SPEED, max_examples=100)
 @given(variables=VARIABLES)
 def test_what_must_hold_for_any_variables(variables: Variables) -> None:
+    # What is made up here is what the role takes.
+    assert specification().validate({**variables, "haproxy_exchange_ca_file": ""}).error_messages == []
     rendered = Rendered(variables)
     for holds in INVARIANTS:
         holds(rendered)
