@@ -23,7 +23,7 @@ def plain(value: Any, depth: int = 0) -> Any:
     if depth > _DEEPEST:
         return None
     if isinstance(value, Mapping):
-        return {plain(key, depth + 1): plain(value[key], depth + 1) for key in value}
+        return {plain(key): plain(value[key], depth + 1) for key in value}
     if isinstance(value, (list, tuple)):
         return [plain(entry, depth + 1) for entry in value]
     for builtin in (bool, int, float, str):
@@ -63,7 +63,7 @@ def reason(error: Exception) -> str:
 
 
 def read_inventory(
-    groups: Mapping[str, Iterable[str]], hostvars: Mapping[str, Mapping[str, Any]], gateways: Iterable[str], group: Any
+    groups: Mapping[str, Iterable[str]], hostvars: Mapping[str, Mapping[str, Any]], gateways: Iterable[str], group: str
 ) -> Inventory:
     """The inventory as the declaration needs it: these gateways, and the servers of the group.
 
@@ -71,7 +71,7 @@ def read_inventory(
     host's variable makes Ansible evaluate it.
     """
     members = {str(name): tuple(map(str, hosts)) for name, hosts in groups.items()}
-    wanted = {*map(str, gateways), *(members.get(group, ()) if isinstance(group, str) else ())}
+    wanted = {*map(str, gateways), *members.get(group, ())}
     hosts: dict[str, dict[str, Any]] = {}
     for host in sorted(wanted):
         variables = hostvars.get(host, {})
@@ -79,8 +79,8 @@ def read_inventory(
     return Inventory(members, hosts)
 
 
-def exchange_group(declaration: Any) -> Any:
-    """The group of servers that the declaration names, right or not."""
+def exchange_group(declaration: Any) -> str:
+    """The group of servers that the declaration names, the default where it names none or nothing that is a name."""
     exchange = declaration.get("exchange") if isinstance(declaration, Mapping) else None
     group = exchange.get("group") if isinstance(exchange, Mapping) else None
-    return "exchange" if group is None else group
+    return group if isinstance(group, str) else "exchange"

@@ -171,16 +171,10 @@ def read_boolean(value: Any) -> bool:
     """True or false, and none of the texts that look like it."""
     if isinstance(value, bool):
         return value
-    word = (
-        value.strip().lower()
-        if isinstance(value, str)
-        else {0: "0", 1: "1"}.get(value)
-        if isinstance(value, int)
-        else ""
-    )
-    if word in ("yes", "true", "on", "1", "y"):
+    word = value.strip().lower() if isinstance(value, str) else value
+    if word in ("yes", "true", "on", "y", "1", 1):
         raise Unfit("but must be true or false; write true, without quotes")
-    if word in ("no", "false", "off", "0", "n"):
+    if word in ("no", "false", "off", "n", "0", 0):
         raise Unfit("but must be true or false; write false, without quotes")
     raise Unfit("but must be true or false")
 

@@ -180,6 +180,26 @@ def test_templates_are_evaluated_for_each_gateway(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("declaration", "sentence"),
+    [
+        (
+            {**SOUND, "exchange": {"group": ["exchange"]}},
+            'mail_gateway.exchange.group is ["exchange"], but must be the name of a group in the inventory, not a list.',
+        ),
+        (
+            {**SOUND, "exchange": []},
+            "mail_gateway.exchange is [], but must be a dictionary with the keys group and ca_file.",
+        ),
+    ],
+    ids=["a list of groups", "no dictionary"],
+)
+def test_odd_shapes(declaration: Any, sentence: str, tmp_path: Path) -> None:
+    status, output = run("-i", site(tmp_path, declaration))
+    assert status == 2
+    assert said(output) == [sentence]
+
+
 def test_sites_are_told_apart_and_nothing_is_said_twice(tmp_path: Path) -> None:
     here = {**SOUND, "metrics_port": 25, "imap": {"ntlm": False}}
     there = {**here, "hostname": "mail"}
