@@ -15,6 +15,8 @@ HOST ?= gw1
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.cache/collections
+# Nothing that is installed for the user's own work takes part, and nothing is left there.
+export ANSIBLE_HOME := $(CURDIR)/.cache/ansible
 export PYTHONUNBUFFERED := 1
 
 .PHONY: help
