@@ -330,9 +330,12 @@ def ask_crowd(probe: dict[str, Any]) -> dict[str, Any]:
 
 
 def ask_dialogue(probe: dict[str, Any]) -> dict[str, Any]:
-    """Say and hear what the steps say. ``heard`` has a text for each ``expect``, ``closed`` the seconds to the end."""
+    """Say and hear what the steps say.
+
+    ``heard`` has a text for each ``expect`` and ``at`` its time; ``closed`` is the number of seconds to the end.
+    """
     timeout = probe.get("timeout", 15)
-    result: dict[str, Any] = {"heard": []}
+    result: dict[str, Any] = {"heard": [], "at": []}
     connection = connect(probe, probe["port"], timeout)
     context = tls_context(probe.get("verify", True), probe.get("alpn"))
 
@@ -365,6 +368,7 @@ def ask_dialogue(probe: dict[str, Any]) -> dict[str, Any]:
                 while not (match := re.search(step["expect"], received, re.DOTALL)) and more():
                     pass
                 result["heard"].append(received[: match.end()] if match else received)
+                result["at"].append(time.time())
                 received = received[match.end() :] if match else ""
                 if not match:
                     raise ConnectionError("the connection was closed")

@@ -1,0 +1,168 @@
+"""Logons: NTLM stays with its connection, and whoever fails too often has to wait."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlencode
+from uuid import uuid4
+
+import pytest
+from gateways import fields, log
+from strangers import Strangers
+
+from lab import Lab
+from probes import ask
+from probes.checks import EXCHANGE, MAIL, events, exchange, web
+from standin.ntlm import md4
+
+EWS = "/EWS/Exchange.asmx"
+USER = "anna"
+MAILBOX = "anna@example.test"
+# molecule/haproxy/converge.yml
+MOST_FAILED_LOGONS = 3
+
+
+def ntlm(lab: Lab, gateway: str, paths: list[str], password: str = "", **more: Any) -> dict[str, Any]:
+    """A probe that logs a connection on with the first path, and asks for the others on it."""
+    nt_hash = md4((password or lab.secrets()["mailbox"]).encode("utf-16-le")).hex()
+    return {
+        "kind": "ntlm",
+        "user": USER,
+        "nt_hash": nt_hash,
+        "requests": [web(lab, gateway, path, timeout=30, **more) for path in paths],
+    }
+
+
+def basic(
+    lab: Lab, gateway: str, source: str, password: str, path: str = EWS, network: str = "outside"
+) -> dict[str, Any]:
+    """A probe with a Basic logon."""
+    token = base64.b64encode(f"{MAILBOX}:{password}".encode()).decode()
+    probe = web(lab, gateway, EWS, network, headers={"Authorization": f"Basic {token}"}, timeout=30)
+    return {**probe, "source": source} if source else probe
+
+
+def form(lab: Lab, gateway: str, source: str, password: str) -> dict[str, Any]:
+    """A probe that fills in OWA's form."""
+    body = urlencode({"username": MAILBOX, "password": password, "destination": f"https://{MAIL}/owa/"})
+    kind = {"Content-Type": "application/x-www-form-urlencoded"}
+    return {
+        **web(lab, gateway, "/owa/auth.owa", headers=kind, timeout=30),
+        "source": source,
+        "method": "POST",
+        "body": body,
+    }
+
+
+def bad_events(lab: Lab) -> list[dict[str, Any]]:
+    """Return what tells that a connection was shared between clients, or a handshake split over two."""
+    return [
+        event for server in EXCHANGE for kind in ("ntlm_sharing", "ntlm_split") for event in events(lab, server, kind)
+    ]
+
+
+def test_ntlm_authenticates_a_connection_and_it_alone(lab: Lab, gateway: str, strangers: Strangers) -> None:
+    source = strangers.address()
+    logged_on, other = ask(
+        lab,
+        "client",
+        ntlm(lab, gateway, [EWS, EWS, "/EWS/echo", EWS], source=source, pause=0.2),
+        {"kind": "session", "requests": [web(lab, gateway, path, source=source) for path in [EWS, "/EWS/echo"] * 2]},
+        parallel=2,
+    )
+    first, *later = logged_on["answers"]
+    assert first["steps"] == [401, 200]
+    assert MAILBOX in first["body"]
+    assert [answer.get("status") for answer in later] == [200, 200, 200]
+    assert MAILBOX in later[1]["body"]
+    # The same client's second connection isn't logged on.
+    assert [answer.get("status") for answer in other["answers"]] == [401, 200, 401, 200]
+    assert MAILBOX not in str(other)
+    assert bad_events(lab) == []
+
+
+def test_ntlm_of_many_clients_at_once_is_never_mixed(lab: Lab, gateway: str, strangers: Strangers) -> None:
+    clients = []
+    for number in range(24):
+        more = {"source": strangers.address(), "pause": 0.05 + number % 5 / 20}
+        mark = {"X-Standin-Client": uuid4().hex}
+        if number % 3:
+            clients.append(ntlm(lab, gateway, [EWS, "/mapi/emsmdb/", EWS, "/EWS/echo"], headers=mark, **more))
+        else:
+            requests = [web(lab, gateway, EWS, headers=mark, **more) for _ in range(5)]
+            clients.append({"kind": "session", "requests": requests})
+    answers = [answer["answers"] for answer in ask(lab, "client", *clients, parallel=12)]
+    for probe, came in zip(clients, answers, strict=True):
+        if probe["kind"] == "ntlm":
+            # Each virtual directory is a service of its own, with its own logon.
+            assert [answer.get("status") for answer in came] == [200, 401, 200, 200], came
+        else:
+            assert [answer.get("status") for answer in came] == [401] * 5, came
+    assert bad_events(lab) == []
+
+
+@pytest.fixture
+def extended_protection(lab: Lab) -> Iterator[None]:
+    setting = "WebServicesVirtualDirectory[EWS (Default Web Site)].ExtendedProtectionTokenChecking"
+    for server in EXCHANGE:
+        exchange(lab, server, "set", setting, '"Require"')
+    yield
+    for server in EXCHANGE:
+        exchange(lab, server, "set", setting, '"None"')
+
+
+@pytest.mark.usefixtures("extended_protection")
+def test_extended_protection_finds_the_same_certificate_on_both_sides(lab: Lab) -> None:
+    for gateway in ("gw1", "gw2"):
+        (answer,) = ask(lab, "client", ntlm(lab, gateway, [EWS]))
+        assert answer["answers"][0]["steps"] == [401, 200]
+
+
+def test_failed_logons_are_counted_for_each_client(lab: Lab, gateway: str, strangers: Strangers) -> None:
+    right, wrong = lab.secrets()["mailbox"], "wrong"
+    began = time.time()
+    ways = {
+        "form": lambda source, password: form(lab, gateway, source, password),
+        "basic": lambda source, password: basic(lab, gateway, source, password),
+        "ntlm": lambda source, password: ntlm(lab, gateway, [EWS], password, source=source),
+    }
+    sources = {way: strangers.address() for way in ways}
+
+    def status(answer: dict[str, Any]) -> int:
+        return int(answer["answers"][0]["status"] if "answers" in answer else answer["status"])
+
+    # Good ones don't count, however many; NTLM's two 401s on the way aren't failures.
+    good = [way(sources[name], right) for name, way in ways.items() for _ in range(MOST_FAILED_LOGONS + 2)]
+    assert {status(answer) for answer in ask(lab, "client", *good, parallel=3)} == {200, 302}
+
+    # So many may fail …
+    bad = [way(sources[name], wrong) for name, way in ways.items() for _ in range(MOST_FAILED_LOGONS)]
+    refused = ask(lab, "client", *bad)
+    assert [status(answer) for answer in refused] == [302] * 3 + [401] * 6
+    assert all("reason=2" in answer["headers"]["location"] for answer in refused[:3])
+
+    # … and then even the right password has to wait, while somebody else's doesn't.
+    late = [way(sources[name], right) for name, way in ways.items()]
+    other = [way(strangers.address(), right) for way in ways.values()]
+    reads = [web(lab, gateway, "/owa/", source=source) for source in sources.values()]
+    answers = ask(lab, "client", *late, *other, *reads, parallel=9)
+    assert [status(answer) for answer in answers] == [429, 429, 429, 302, 200, 200, 302, 302, 302]
+    assert all(answer.get("seconds", answer.get("answers", [{}])[0].get("seconds")) >= 4.5 for answer in answers[:3])
+
+    # The log tells them apart, in the fields that docs/gateway.md promises.
+    lines = [found for found in map(fields, log(lab, gateway, began)) if found and found.get("frontend") == "https"]
+    for name, source in sources.items():
+        told = [line["logon"] for line in lines if line["client"] == source and line["path"] != "/owa/"]
+        assert told.count("failed") == MOST_FAILED_LOGONS, (name, told)
+        assert told.count(name) == MOST_FAILED_LOGONS + 2, (name, told)
+        assert told.count("held") == 1, (name, told)
+
+
+def test_administrators_may_err(lab: Lab, gateway: str) -> None:
+    wrong = [basic(lab, gateway, "", "wrong", network="admin")] * (MOST_FAILED_LOGONS + 2)
+    right = basic(lab, gateway, "", lab.secrets()["mailbox"], network="admin")
+    answers = ask(lab, "admin", *wrong, right)
+    assert [answer["status"] for answer in answers] == [401] * len(wrong) + [200]
