@@ -431,6 +431,14 @@ def test_error_changes_nothing(host: Host) -> None:
     assert host.commands == []
 
 
+def test_unit_that_was_disabled_is_enabled_again(host: Host) -> None:
+    role(host, ["10.0.0.111"])
+    host.enabled.clear()
+    assert [result["changed"] for result in role(host, ["10.0.0.111"])] == [True]
+    host.boot()
+    assert additional(host) == {("10.0.0.111", "eth0", 32)}
+
+
 def test_network_that_moves_takes_the_address_along(host: Host) -> None:
     role(host, ["10.0.0.111"])
     host.addresses = {("10.0.0.11", "eth1", 24), ("10.0.0.111", "eth0", 32)}
