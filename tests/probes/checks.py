@@ -19,6 +19,7 @@ from probes import ask
 from standin import journal
 
 MAIL = "mail.example.test"
+ANNA = "anna@example.test"
 EXCHANGE = ("ex1", "ex2")
 # Virtual directory → where a client begins, and what a healthy server says to somebody who isn't logged on yet.
 OPEN = {
@@ -127,6 +128,19 @@ def closed_paths(lab: Lab, gateway: str) -> list[Row]:
     return rows
 
 
+def ipv6(lab: Lab, gateway: str) -> list[Row]:
+    """A client with IPv6 is served, although the servers are spoken to over IPv4."""
+    address = lab.address(gateway, "outside", 6)
+    page, mail_ = ask(
+        lab, "client", web(lab, gateway, "/owa/", connect=address), smtp(lab, gateway, "outside", ANNA, connect=address)
+    )
+    said = str(mail_.get("data") or mail_)
+    return [
+        Row("client", f"GET https://{MAIL}/owa/ over IPv6", came(page), page.get("status") == 302),
+        Row("client", f"mail to {ANNA} over IPv6", said[:9], said.startswith("250 2.6.0")),
+    ]
+
+
 def redirect(lab: Lab, gateway: str) -> list[Row]:
     (answer,) = ask(lab, "client", web(lab, gateway, "/owa/", scheme="http"))
     target = answer.get("headers", {}).get("location", "")
@@ -202,10 +216,10 @@ def mail(lab: Lab, gateway: str) -> list[Row]:
     """Own domain in from outside by the ordinary connector; relay only from the relay host, by the relay connector."""
     rows = []
     for place, network, recipient, accepted, source in (
-        ("client", "outside", "anna@example.test", True, lab.address(gateway, "inside")),
+        ("client", "outside", ANNA, True, lab.address(gateway, "inside")),
         ("client", "outside", "somebody@elsewhere.example", False, ""),
         ("relay", "inside", "somebody@elsewhere.example", True, lab.relay_address(gateway)),
-        ("relay", "inside", "anna@example.test", True, lab.relay_address(gateway)),
+        ("relay", "inside", ANNA, True, lab.relay_address(gateway)),
     ):
         probe = smtp(lab, gateway, network, recipient)
         (answer,) = ask(lab, place, probe)
@@ -214,7 +228,7 @@ def mail(lab: Lab, gateway: str) -> list[Row]:
             event = delivered(lab, probe["subject"])
             connector = str(event.get("connector", "")).split("\\")[-1]
             wanted = "Gateway Relay" if place == "relay" else "Default Frontend"
-            told = f"{answer.get('data', told)[:24]}… {connector} saw {event.get('source')}" if event else told
+            told = f"{answer['data'][:9]} {connector}, which saw {event['source']}" if event else told
             right = connector.startswith(wanted) and event.get("source") == source
         else:
             right = told.startswith("550 5.7.54")
@@ -232,7 +246,7 @@ def mailboxes(lab: Lab, gateway: str) -> list[Row]:
             "tls": tls,
             "connect": lab.address(gateway, "outside"),
             "server_name": MAIL,
-            "user": "anna@example.test",
+            "user": ANNA,
             "password": password,
         }
         for kind, port, tls in (
@@ -309,7 +323,7 @@ def server_down(lab: Lab, gateway: str) -> list[Row]:
         at_once = ask(lab, "client", *half, parallel=4)
         wait_for(lambda: "exchange_owa/ex1" in down(lab, gateway))
         later = ask(lab, "client", *half, parallel=4)
-        probe = smtp(lab, gateway, "outside", "anna@example.test")
+        probe = smtp(lab, gateway, "outside", ANNA)
         (sent,) = ask(lab, "client", probe)
     finally:
         lab.exec("ex1", ["systemctl", "start", "standin"])
@@ -333,6 +347,7 @@ CHECKS: tuple[Callable[[Lab, str], list[Row]], ...] = (
     all_servers_up,
     certificate,
     virtual_directories,
+    ipv6,
     closed_paths,
     redirect,
     website,
