@@ -14,13 +14,13 @@ from probes.checks import CHECKS
 def main() -> int:
     lab = Lab.load()
     wrong = total = 0
-    print(f"{'':6}{'through':9}{'from':8}{'asked':58}came")
+    print(f"{'':6}{'through':9}{'from':8}{'asked':60}came")
     for gateway in ("gw1", "gw2"):
         for check in CHECKS:
             for row in check(lab, gateway):
                 total += 1
                 wrong += not row.right
-                print(f"{'ok' if row.right else 'WRONG':6}{gateway:9}{row.place:8}{row.asked:58}{row.came}", flush=True)
+                print(f"{'ok' if row.right else 'WRONG':6}{gateway:9}{row.place:8}{row.asked:60}{row.came}", flush=True)
     print(f"\n{total - wrong} of {total} as the declaration says." + (f" {wrong} WRONG." if wrong else ""))
     return 1 if wrong else 0
 

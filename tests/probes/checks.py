@@ -337,7 +337,7 @@ def server_down(lab: Lab, gateway: str) -> list[Row]:
             not failed,
         ),
         Row(
-            "client", "mail while ex1 is down", sent.get("data", str(sent))[:40], sent.get("data", "").startswith("250")
+            "client", "mail while ex1 is down", sent.get("data", str(sent))[:9], sent.get("data", "").startswith("250")
         ),
         Row("admin", "ex1 is back", "all UP" if back else ", ".join(down(lab, gateway)), back),
     ]
