@@ -5,9 +5,9 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
-# The first Python on the PATH that is recent enough.
+# The first Python on the PATH that is recent enough; by its path, because that of the environment comes first below.
 PYTHON := $(shell for name in python3 python3.14 python3.13 python3.12 python3.11; do \
-	"$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$name"; break; }; done)
+	"$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { command -v "$$name"; break; }; done)
 BIN := .cache/venv/bin
 LAB := $(PYTHON) tests/lab/lab
 SCENARIO ?= haproxy

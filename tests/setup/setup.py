@@ -132,13 +132,16 @@ def install_packages() -> None:
 
 def make_venv() -> None:
     """Make the virtual environment, unless the one that is there was made from the same."""
-    made_from = hashlib.sha256(f"{sys.version}\n{VENV}\n{REQUIREMENTS.read_text()}".encode()).hexdigest()
+    # Not the interpreter of the environment itself, which may be what runs this and is about to go.
+    python = Path(sys.executable).resolve()
+    material = f"{python} {sys.version_info}\n{VENV}\n{REQUIREMENTS.read_text()}"
+    made_from = hashlib.sha256(material.encode()).hexdigest()
     mark = VENV / "made-from"
     if mark.is_file() and mark.read_text() == made_from:
         return
     with step("Python packages of tests/requirements.txt"):
         shutil.rmtree(VENV, ignore_errors=True)
-        run([sys.executable, "-m", "venv", str(VENV)])
+        run([str(python), "-m", "venv", str(VENV)])
         # Most of it is never imported, so what is gets compiled when it first is.
         run([str(VENV / "bin" / "pip"), "install", "--no-compile", "--no-deps", "--requirement", str(REQUIREMENTS)])
         mark.write_text(made_from)
@@ -191,7 +194,7 @@ def main() -> int:
         with ThreadPoolExecutor() as pool:
             for job in [pool.submit(machine), pool.submit(python)]:
                 job.result()
-    except SetupError as error:
+    except (SetupError, OSError) as error:
         print(f"setup: {error}", file=sys.stderr)
         return 1
     return 0
