@@ -3,12 +3,14 @@
 Only systemd is a stand-in, which does what Debian's unit does: check and SIGUSR2 for a reload.
 """
 
+import os
+import signal
 import socket
 import stat
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -77,8 +79,10 @@ class Host:
         return self.process is not None and self.process.poll() is None
 
     def stop(self) -> None:
+        """End it at once: a master that is just forking a worker may wait for that for ever after a SIGTERM."""
         if self.process is not None:
-            self.process.terminate()
+            with suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait(10)
         self.process = None
 
@@ -86,7 +90,7 @@ class Host:
         with self.journal.open("a") as journal:
             self.process = subprocess.Popen(
                 [self.haproxy, "-W", "-f", str(self.configuration / "haproxy.cfg")],
-                stdout=journal, stderr=journal, text=True,
+                stdout=journal, stderr=journal, text=True, start_new_session=True,
             )  # fmt: skip
         deadline = time.monotonic() + 10
         while self.active() and running(self.socket) is None and time.monotonic() < deadline:
@@ -100,7 +104,7 @@ class Host:
             [self.haproxy, "-c", "-q", "-f", str(self.configuration / "haproxy.cfg")], check=False, capture_output=True
         )
         if checked.returncode == 0:
-            self.process.send_signal(12)  # SIGUSR2
+            self.process.send_signal(signal.SIGUSR2)
         return checked.returncode == 0
 
     def reload_by_hand(self) -> None:
