@@ -249,6 +249,7 @@ def test_any_plan(own: set[Entry], later: set[Entry], first: list[str], second: 
 # --- the unit ---------------------------------------------------------------------------------------------------------
 
 
+@settings(max_examples=30, deadline=None)
 @given(st.dictionaries(st.sampled_from([str(ipaddress.ip_address(name)) for name in NAMES]), INTERFACES))
 def test_unit_tells_what_it_puts_there(addresses: dict[str, str]) -> None:
     assert unit_addresses(unit("Addresses", "haproxy.service", addresses)) == addresses
