@@ -555,7 +555,7 @@ FILES = st.lists(
     number=st.integers(1, 90),
     way=st.sampled_from(["commit", "restore"]),
 )
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_any_sets_and_any_kill_end_in_the_wanted_set(
     old: list[ManagedFile],
     new: list[ManagedFile],

@@ -275,7 +275,7 @@ def test_complaints_of_both_versions(said: str, level: str, expected: list[str])
     assert messages(said, level, ["/tmp/s"]) == expected
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.text())
 def test_anything_said_is_survived(said: str) -> None:
     for text in with_source_lines(messages(said) + messages(f"[ALERT] (1) : {said}"), said):
@@ -287,7 +287,7 @@ def test_anything_said_is_survived(said: str) -> None:
 SETS = st.dictionaries(st.text(max_size=4), st.binary(max_size=6), max_size=4)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(SETS, st.randoms())
 def test_digest_knows_no_order(files: dict[str, bytes], random: "object") -> None:
     paths = list(files)
@@ -298,7 +298,7 @@ def test_digest_knows_no_order(files: dict[str, bytes], random: "object") -> Non
     assert set(shown) <= set("0123456789abcdef")
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(SETS, SETS)
 def test_digest_is_of_path_and_content(one: dict[str, bytes], other: dict[str, bytes]) -> None:
     assert (digest(one) == digest(other)) == (one == other)

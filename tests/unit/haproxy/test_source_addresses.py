@@ -218,7 +218,7 @@ def applied(present: set[Entry], what: Plan) -> set[Entry]:
 
 
 @given(own=HOSTS, later=HOSTS, first=WANTED, second=WANTED)
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=70, deadline=None)
 def test_any_plan(own: set[Entry], later: set[Entry], first: list[str], second: list[str]) -> None:
     """Two plans, while the host's own configuration may change in between."""
     managed: dict[str, str] = {}

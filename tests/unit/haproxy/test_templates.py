@@ -302,7 +302,7 @@ ANY_SPEED = settings(deadline=None, suppress_health_check=list(HealthCheck))
 
 
 # To look for a smaller example that HAProxy refuses would take minutes.
-@settings(ANY_SPEED, max_examples=12, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@settings(ANY_SPEED, max_examples=8, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(variables=VARIABLES)
 @example(variables={"haproxy_hostname": ""})
 @example(variables=EVERYTHING)
@@ -581,7 +581,7 @@ def specification() -> ArgumentSpecValidator:
     return ArgumentSpecValidator(specs["argument_specs"]["main"]["options"])
 
 
-@settings(ANY_SPEED, max_examples=100)
+@settings(ANY_SPEED, max_examples=60)
 @given(variables=VARIABLES)
 def test_what_must_hold_for_any_variables(variables: Variables) -> None:
     # What is made up here is what the role takes.
