@@ -299,7 +299,12 @@ class Configuration:
             )
         # What HAProxy looks for in its final place is missing only until the files are there.
         coming = [str(self.folder / path) for path in self.transaction.files]
-        for text in with_source_lines(messages(checked.stderr, "WARNING", [str(staging)]), self.text):
+        # 2.6 says "ALERT" of some things that it accepts.
+        said = [
+            *messages(checked.stderr, "ALERT", [str(staging)]),
+            *messages(checked.stderr, "WARNING", [str(staging)]),
+        ]
+        for text in with_source_lines(said, self.text):
             if not any(path in text for path in coming):
                 self.module.warn(f"HAProxy: {text}")
 

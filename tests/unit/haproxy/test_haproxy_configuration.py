@@ -311,6 +311,15 @@ def test_warning_is_handed_on(host: Host) -> None:
     ]
 
 
+def test_alert_that_hinders_nothing_is_handed_on_as_well(host: Host) -> None:
+    """2.6 says it as an alert, 3.0 as a warning; both accept it."""
+    more = "defaults named\n    mode tcp\nbackend one from named\nbackend two\n"
+    assert host.module(host.files(more=more), check_mode=True)["changed"]
+    (warning,) = host.warnings
+    assert warning.startswith("HAProxy: haproxy.cfg line 16 ('backend two'): defaults section 'named'")
+    assert "explicitly referenced by another proxy and implicitly used here" in warning
+
+
 def test_taken_port_brings_the_old_files_back(host: Host) -> None:
     first = host.module(host.files())
     before = host.files_there()
