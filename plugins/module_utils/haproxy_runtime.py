@@ -21,6 +21,8 @@ DIGEST_PREFIX = "postern.mail_gateway "
 
 # "[ALERT]    (812) : config : parsing [/etc/haproxy/haproxy.cfg:12] : unknown keyword …" (2.6 and 3.0 alike)
 _MESSAGE = re.compile(r"^\[(?P<level>ALERT|WARNING|NOTICE)\]\s*\(\d+\)\s*:\s*(?P<text>.*)$")
+# A message of 3.0 may go on in lines that are indented; those with a bar are advice.
+_CONTINUED = re.compile(r"\s*\n[ \t]+(?=[^\s|])")
 # "parsing [FILE:12] :", "Parsing [FILE:12]:", "Binding [FILE:12] for"; an address like "[127.0.0.1:80]" is no place.
 _PLACE = re.compile(r"(?:(?:[Pp]arsing|Binding) )?\[(?P<file>[^\]]*\.cfg):(?P<line>\d+)\](?: for)?\s*:?\s*")
 # What HAProxy adds after the real reason, and what a process says that is well itself.
@@ -57,7 +59,7 @@ def messages(output: str, level: str = "ALERT", strip: Iterable[str] = ()) -> li
     :param strip: folders to take off the file names (the staging folder).
     """
     found: list[str] = []
-    for line in output.splitlines():
+    for line in _CONTINUED.sub(" ", output).splitlines():
         match = _MESSAGE.match(line.strip())
         if not match or match["level"] != level:
             continue

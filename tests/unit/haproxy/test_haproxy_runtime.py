@@ -225,11 +225,30 @@ load certificate from file 'garbage.pem': no start line.
 [ALERT]    (145) : config : Error(s) found in configuration file : /tmp/s/haproxy.cfg
 [ALERT]    (145) : config : Fatal errors found in configuration.
 """
+CHECK_3_0_OF_A_MIXED_PEM = """\
+[ALERT]    (2686) : config : parsing [/tmp/s/haproxy.cfg:68] : 'bind 0.0.0.0:443' in section 'frontend' :\x20
+  'crt-list' : error processing line 2 in file 'lists/certificates.crt-list' : inconsistencies between private key and \
+certificate loaded 'certificates/mail.pem'.
+  unable to load SSL private key into SSL Context 'certificates/mail.pem': passed a null parameter.
+"""
 
 
 @pytest.mark.parametrize(
     ("said", "level", "expected"),
     [
+        pytest.param(
+            CHECK_3_0_OF_A_MIXED_PEM,
+            "ALERT",
+            [
+                (
+                    "haproxy.cfg line 68: 'bind 0.0.0.0:443' in section 'frontend' : 'crt-list' : error processing "
+                    "line 2 in file 'lists/certificates.crt-list' : inconsistencies between private key and "
+                    "certificate loaded 'certificates/mail.pem'. unable to load SSL private key into SSL Context "
+                    "'certificates/mail.pem': passed a null parameter"
+                )
+            ],
+            id="3.0 in several lines",
+        ),
         pytest.param(
             JOURNAL_2_6,
             "ALERT",
