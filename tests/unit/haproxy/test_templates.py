@@ -315,7 +315,6 @@ def test_haproxy_accepts_it_without_a_warning(
     accepted(render(with_authority(variables, certificates)))
 
 
-@pytest.mark.xfail(strict=True, reason="HAProxy wants brackets around an IPv6 source address")
 def test_ipv6_source_addresses(accepted: Callable[[Files], None], certificates: Path) -> None:
     addresses = {"haproxy_egress_address": "2001:db8:1::11", "haproxy_relay_address": "2001:db8:1::111"}
     accepted(render(with_authority({**EVERYTHING, **addresses}, certificates)))
