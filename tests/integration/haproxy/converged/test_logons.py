@@ -161,6 +161,21 @@ def test_failed_logons_are_counted_for_each_client(lab: Lab, gateway: str, stran
         assert told.count("held") == 1, (name, told)
 
 
+def test_a_wrapped_ntlm_logon_is_counted_too(lab: Lab, gateway: str, strangers: Strangers) -> None:
+    # RFC 4178's negTokenResp with NTLM's last message in it, at every place among the three octets of a base64 group.
+    source, message = strangers.address(), b"NTLMSSP\0\3\0\0\0" + bytes(60)
+    tokens = [b"\xa1" + bytes((len(message) + 2 + pad,)) + bytes(pad) + message for pad in range(MOST_FAILED_LOGONS)]
+    first = b"NTLMSSP\0\1\0\0\0" + bytes(20)
+    probes = [
+        web(
+            lab, gateway, EWS, headers={"Authorization": f"Negotiate {base64.b64encode(token).decode()}"}, source=source
+        )
+        for token in (first, first, first, first, *tokens, tokens[0])
+    ]
+    answers = ask(lab, "client", *probes)
+    assert [answer["status"] for answer in answers] == [401] * (4 + MOST_FAILED_LOGONS) + [429]
+
+
 def test_administrators_may_err(lab: Lab, gateway: str) -> None:
     wrong = [basic(lab, gateway, "", "wrong", network="admin")] * (MOST_FAILED_LOGONS + 2)
     right = basic(lab, gateway, "", lab.secrets()["mailbox"], network="admin")
