@@ -81,6 +81,8 @@ def run(part: Part, *, live: bool) -> None:
     part.results.mkdir(parents=True)
     environment = {
         **os.environ,
+        # Once more in front: a Python that is started through pyenv puts its own programs there.
+        "PATH": f"{ROOT / '.cache' / 'venv' / 'bin'}:{os.environ['PATH']}",
         "POSTERN_RESULTS": str(part.results),
         "PYTEST_ADDOPTS": "-p junit_results",
         "PYTHONPATH": str(ROOT / "tests" / "setup"),
