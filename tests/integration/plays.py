@@ -36,11 +36,12 @@ class Run:
         return re.sub(r"\s+", " ", self.output.replace('\\"', '"').replace("\\n", " "))
 
 
-def play(playbook: str | Path, *arguments: str, variables: dict[str, Any] | None = None) -> Run:
+def play(playbook: str | Path, *arguments: str, variables: dict[str, Any] | None = None, limit: float = 600) -> Run:
     """Run a playbook against the lab's inventory; never raise because of its exit status.
 
     :param playbook: relative to the root of the checkout.
     :param variables: extra variables, which win over everything else.
+    :param limit: seconds that it may take.
     """
     command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(INVENTORY), str(ROOT / playbook)]
     if variables:
@@ -60,7 +61,7 @@ def play(playbook: str | Path, *arguments: str, variables: dict[str, Any] | None
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
-        timeout=600,
+        timeout=limit,
     )
     recap = {
         match["host"]: {name: int(number) for name, number in re.findall(r"(\w+)=(\d+)", match["counts"])}

@@ -1,0 +1,270 @@
+# Copyright (c) 2026 postern.mail_gateway contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The host's half of the rollback guard: a change that isn't confirmed over a new connection undoes itself.
+
+A module arms the guard before its change. From then on a timer on the host holds the way back, and so does a unit for
+the next boot; neither needs the module, Ansible or the controller any more. Disarming takes the token, which the
+controller gets with the module's result (see ``plugins/plugin_utils/guarded_action.py``).
+
+Everything lies in one folder: ``armed.json`` exists exactly while a guard is armed, and is the point of no return in
+both directions (arming ends with writing it, disarming begins with removing it).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.postern.mail_gateway.plugins.module_utils import rollback_program
+
+FOLDER = Path("/var/lib/postern/rollback")
+TIMER = "postern-rollback"
+PROGRAM = "program.py"
+
+
+class GuardError(Exception):
+    """One sentence about why the guard isn't armed or can't be disarmed; nothing was changed then."""
+
+
+def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        arguments, check=False, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL
+    )
+
+
+def sentence(report: dict[str, Any]) -> str:
+    """Return a report of a rollback as one sentence for a person."""
+    when = str(report["when"]).replace("T", " ").replace("+00:00", " UTC")
+    return (
+        f"The last change of {report['name']} on this host was rolled back at {when}, since {report['why']}; "
+        f"these files are what they were before it: {', '.join(report['files'])}."
+    )
+
+
+def boot_unit(program: Path, token: str) -> str:
+    """Return the unit that goes back at the next boot, before anything that lets people in or keeps them out."""
+    return "\n".join(
+        [
+            "# Written by Ansible (postern.mail_gateway, rollback guard); removed when the change is confirmed.",
+            "[Unit]",
+            "Description=Undo a change that was not confirmed",
+            "DefaultDependencies=no",
+            f"ConditionPathExists={program.parent}/armed.json",
+            f"RequiresMountsFor=/etc {program.parent}",
+            "After=local-fs.target",
+            "Before=network-pre.target ufw.service nftables.service ssh.socket ssh.service fail2ban.service",
+            "",
+            "[Service]",
+            "Type=oneshot",
+            f"ExecStart={sys.executable} -I {program} boot {program.parent} {token}",
+            "",
+            "[Install]",
+            "WantedBy=multi-user.target",
+            "",
+        ]
+    )
+
+
+class RollbackGuard:
+    """The guard of one host, on behalf of one module.
+
+    Use: ``rolled_back()``; work out the change; ``arm()``; change; put ``as_result()`` into the module's result as
+    ``guard``. Where the change fails in the module itself, ``roll_back_now()``. Where nothing had to change,
+    ``forget_report()``.
+
+    :param name: what is changed, as it is called in sentences: "sshd", "firewall".
+    :param seconds: time from arming to the rollback.
+    :param folder: for tests.
+    """
+
+    def __init__(self, name: str, seconds: int = 60, folder: Path = FOLDER) -> None:
+        self.name = name
+        self.seconds = seconds
+        self.folder = folder
+        self.token = ""
+        self._deadline = 0.0
+
+    def status(self) -> dict[str, Any] | None:
+        """Return what is armed now (name, token, when, files, …), whoever armed it; None where nothing is."""
+        return rollback_program.read(self.folder / "armed.json")
+
+    def rolled_back(self) -> dict[str, Any] | None:
+        """Return the report of a rollback since the last confirmed change: name, when (ISO), why, files, errors.
+
+        :raises GuardError: a change is waiting for its confirmation, so that nothing here is final.
+        """
+        self._refuse_if_armed()
+        return self.last_report()
+
+    def forget_report(self) -> None:
+        """Forget a rollback: it was reported, and the host is as it should be."""
+        if (self.folder / "report.json").exists():
+            (self.folder / "report.json").unlink(missing_ok=True)
+            self._tidy()
+
+    def arm(
+        self,
+        files: Iterable[str | Path],
+        commands: Sequence[Sequence[str]] = (),
+        before: Sequence[Sequence[str]] = (),
+    ) -> None:
+        """Save the files (or that they aren't there) and arm the way back.
+
+        :param files: absolute paths of everything that the change writes or removes; no folders.
+        :param commands: run after the files are back, each whatever became of the one before. Not at boot.
+        :param before: run before the files go back. Not at boot.
+        :raises GuardError: another change waits for its confirmation, or there is no way back to be had (a full disk,
+          no systemd). Nothing was changed.
+        """
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with rollback_program.locked(self.folder):
+                self._refuse_if_armed()
+                self._arm([str(path) for path in files], commands, before)
+        except OSError as error:
+            self._stop_timer()
+            rollback_program.forget(self.folder)
+            self._tidy()
+            raise GuardError(
+                f"The way back can't be written below {self.folder} ({error.strerror}); nothing was changed."
+            ) from error
+
+    def as_result(self) -> dict[str, Any]:
+        """Return what the controller needs for the confirmation: name, token, and the seconds that are left."""
+        left = max(0, int(self._deadline - time.monotonic()))
+        return {"name": self.name, "token": self.token, "seconds": left}
+
+    def disarm(self, token: str) -> None:
+        """Confirm the change: it stays.
+
+        :raises GuardError: it was rolled back already, or another change is armed.
+        """
+        if not self.folder.is_dir():
+            raise GuardError("No change waits for its confirmation on this host.")
+        with rollback_program.locked(self.folder):
+            armed = self.status()
+            if armed is None or armed["token"] != token:
+                report = self.last_report()
+                if report and report.get("token") == token:
+                    raise GuardError(f"The confirmation came too late. {sentence(report)}")
+                raise GuardError("The change that this token belongs to doesn't wait for its confirmation.")
+            (self.folder / "armed.json").unlink()
+            rollback_program.sync(self.folder)
+            (self.folder / "report.json").unlink(missing_ok=True)
+            rollback_program.forget(self.folder)
+        self._stop_timer()
+        self._tidy()
+
+    def roll_back_now(self, why: str = "the change failed") -> dict[str, Any] | None:
+        """Undo the change at once, in this process. No report stays, since the caller has it to tell.
+
+        :returns: the report, with ``errors`` where something couldn't be restored; None where nothing was armed.
+        """
+        if not self.folder.is_dir():
+            return None
+        with rollback_program.locked(self.folder):
+            report = rollback_program.roll_back(self.folder, self.token, why)
+        if report and self.status() is None:
+            self._stop_timer()
+            (self.folder / "report.json").unlink(missing_ok=True)
+            self._tidy()
+        return report
+
+    def _refuse_if_armed(self) -> None:
+        armed = self.status()
+        if armed is None:
+            return
+        if not self._timer_lives():
+            # Somebody stopped the timer, or the host was restored from an image: nobody else would go back any more.
+            rollback_program.roll_back(self.folder, armed["token"], "its timer was gone")
+            raise GuardError(
+                f"A change of {armed['name']} from {armed['when']} was neither confirmed nor rolled back, since its "
+                "timer was gone; it was rolled back now. Run again."
+            )
+        raise GuardError(
+            f"A change of {armed['name']} on this host, made at {armed['when']}, waits for its confirmation, which "
+            f"another run may be about to give; nothing was changed. It is confirmed or rolled back within "
+            f"{armed['seconds']} seconds of that time: run again then."
+        )
+
+    def _timer_lives(self) -> bool:
+        states = _run("systemctl", "is-active", f"{TIMER}.timer", f"{TIMER}.service").stdout.split()
+        return any(state in ("active", "activating", "reloading", "deactivating") for state in states)
+
+    def _arm(self, files: list[str], commands: Sequence[Sequence[str]], before: Sequence[Sequence[str]]) -> None:
+        # What a run left that was killed while it armed: no armed.json, so nothing had been changed.
+        self._stop_timer()
+        rollback_program.forget(self.folder)
+        self.token = secrets.token_hex(16)
+        saved = self.folder / "saved"
+        saved.mkdir(mode=0o700)
+        entries = []
+        for number, path in enumerate(dict.fromkeys(files)):
+            source, copy = Path(path), saved / str(number)
+            if os.path.lexists(source):
+                rollback_program.copy(source, copy)
+            entries.append({"path": path, "saved": str(copy) if os.path.lexists(copy) else None})
+        rollback_program.sync(saved)
+        program = self.folder / PROGRAM
+        program.write_text(inspect.getsource(rollback_program), encoding="utf-8")
+        unit = rollback_program.UNITS / rollback_program.BOOT_UNIT
+        unit.write_text(boot_unit(program, self.token), encoding="utf-8")
+        wanted = rollback_program.UNITS / "multi-user.target.wants" / unit.name
+        wanted.parent.mkdir(exist_ok=True)
+        # As "systemctl enable" would, but without having all units read again: only the next boot needs it.
+        wanted.symlink_to(unit)
+        armed = {
+            "name": self.name,
+            "token": self.token,
+            "when": rollback_program.now(),
+            "seconds": self.seconds,
+            "why": rollback_program.WHY["timeout"],
+            "files": entries,
+            "commands": [list(command) for command in commands],
+            "before": [list(command) for command in before],
+        }
+        # The timer first: without armed.json it does nothing, and armed.json without it would be a way back that
+        # nobody takes. It counts monotonic time, which no change of the clock moves.
+        started = _run(
+            "systemd-run", "--quiet", f"--unit={TIMER}", f"--on-active={self.seconds}s",
+            "--timer-property=AccuracySec=100ms", "--property=Type=oneshot", "--property=Restart=on-failure",
+            "--property=RestartSec=5s", "--property=StartLimitIntervalSec=0", "--collect",
+            "--description=Undo a change that was not confirmed",
+            sys.executable, "-I", str(program), "timeout", str(self.folder), self.token,
+        )  # fmt: skip
+        if started.returncode:
+            rollback_program.forget(self.folder)
+            said = (started.stderr.strip() or "systemd-run gave no reason").splitlines()[-1]
+            raise GuardError(f"The way back can't be armed ({said.rstrip('.')}); nothing was changed.")
+        self._deadline = time.monotonic() + self.seconds
+        rollback_program.write(self.folder / "armed.json", armed)
+
+    def last_report(self) -> dict[str, Any] | None:
+        """Return the report of a rollback that wasn't confirmed away since, whatever is armed now."""
+        path = self.folder / "report.json"
+        report = rollback_program.read(path)
+        if report and report["files"] and isinstance(report["files"][0], dict):
+            # There was no space for a report, so this is what had been armed.
+            report["files"] = [entry["path"] for entry in report["files"]]
+        return report
+
+    def _stop_timer(self) -> None:
+        _run("systemctl", "stop", f"{TIMER}.timer")
+        _run("systemctl", "reset-failed", f"{TIMER}.timer", f"{TIMER}.service")
+
+    def _tidy(self) -> None:
+        """Leave nothing on the host between two changes."""
+        if self.status() is None and self.last_report() is None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                self.folder.parent.rmdir()  # others may keep something there

@@ -1,0 +1,166 @@
+#!/usr/bin/python
+# Copyright (c) 2026 postern.mail_gateway contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: rollback_guard
+short_description: A change that undoes itself unless it is confirmed
+version_added: 0.1.0
+author:
+  - postern.mail_gateway contributors (@postern)
+description:
+  - Saves files and has the host put them back after a time, or at its next start, unless the change is confirmed.
+  - The modules of this collection that could lock their administrator out use the guard by themselves. This module is
+    for changes that other modules make, and for looking.
+  - One guard can be armed on a host at a time.
+options:
+  state:
+    description:
+      - V(armed) saves O(files) and arms the way back; it always changes.
+      - V(disarmed) confirms the change that O(token) belongs to. Do that over a new connection (see the example),
+        or it proves nothing.
+      - V(rolled_back) goes back at once.
+      - V(status) changes nothing.
+    type: str
+    choices: [armed, disarmed, rolled_back, status]
+    default: status
+  name:
+    description: What is changed, as it is called in sentences. Needed for V(armed).
+    type: str
+  files:
+    description: Absolute paths of all that the change writes or removes. Files that aren't there are removed again.
+    type: list
+    elements: path
+    default: []
+  commands:
+    description: Commands that make the old files count again, each a list. They run after the files are back.
+    type: list
+    elements: list
+    default: []
+  seconds:
+    description: Time until the host goes back.
+    type: int
+    default: 60
+  token:
+    description: What V(armed) returned. Needed for V(disarmed) and V(rolled_back).
+    type: str
+attributes:
+  check_mode:
+    description: Arms and disarms nothing.
+    support: full
+  diff_mode:
+    description: There is nothing to show.
+    support: none
+"""
+
+EXAMPLES = r"""
+- name: The way back is armed
+  postern.mail_gateway.rollback_guard:
+    state: armed
+    name: the network
+    files: [/etc/network/interfaces]
+    commands: [[systemctl, restart, networking]]
+  register: network_guard
+
+- name: The network is as it should be
+  ansible.builtin.copy: {src: interfaces, dest: /etc/network/interfaces, mode: "0644"}
+
+- name: Ansible comes back over a new connection
+  ansible.builtin.meta: reset_connection
+
+- name: The change is confirmed
+  postern.mail_gateway.rollback_guard:
+    state: disarmed
+    token: "{{ network_guard.guard.token }}"
+"""
+
+RETURN = r"""
+guard:
+  description: The guard that was armed, with the token that confirms it and the seconds that are left.
+  returned: with state armed, except in check mode
+  type: dict
+  sample: {name: the network, token: 0123456789abcdef0123456789abcdef, seconds: 60}
+armed:
+  description: What waits for its confirmation (name, when, seconds, files), without the token. Null where nothing does.
+  returned: with state status
+  type: dict
+  sample: null
+rolled_back:
+  description: The last rollback that nobody has seen yet (name, when, why, files, errors). Null where there is none.
+  returned: with states armed, rolled_back and status
+  type: dict
+  sample: null
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.postern.mail_gateway.plugins.module_utils.rollback_guard import (
+    GuardError,
+    RollbackGuard,
+    sentence,
+)
+
+
+def change(module: AnsibleModule, guard: RollbackGuard) -> dict[str, Any]:
+    """Arm, disarm or go back, and return what the module returns."""
+    state = module.params["state"]
+    if state == "armed":
+        report = guard.rolled_back()
+        if report:
+            module.warn(sentence(report))
+        if module.check_mode:
+            return {"rolled_back": report}
+        guard.arm(module.params["files"], module.params["commands"])
+        return {"rolled_back": report, "guard": guard.as_result()}
+    if module.check_mode:
+        return {}
+    if state == "disarmed":
+        guard.disarm(module.params["token"])
+        return {}
+    guard.token = module.params["token"]
+    return {"rolled_back": guard.roll_back_now("it was asked for")}
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "state": {
+                "type": "str",
+                "choices": ["armed", "disarmed", "rolled_back", "status"],
+                "default": "status",
+            },
+            "name": {"type": "str"},
+            "files": {"type": "list", "elements": "path", "default": []},
+            "commands": {"type": "list", "elements": "list", "default": []},
+            "seconds": {"type": "int", "default": 60},
+            # Not a secret: it is of no use after the run, and root alone can use it.
+            "token": {"type": "str", "no_log": False},
+        },
+        required_if=[
+            ("state", "armed", ["name", "files"]),
+            ("state", "disarmed", ["token"]),
+            ("state", "rolled_back", ["token"]),
+        ],
+        supports_check_mode=True,
+    )
+    guard = RollbackGuard(module.params["name"] or "", module.params["seconds"])
+    try:
+        if module.params["state"] == "status":
+            armed = guard.status()
+            shown = {key: armed[key] for key in ("name", "when", "seconds", "files")} if armed else None
+            module.exit_json(changed=False, armed=shown, rolled_back=guard.last_report())
+        result = change(module, guard)
+    except GuardError as error:
+        module.fail_json(msg=str(error))
+    except OSError as error:
+        module.fail_json(msg=f"{error.filename or 'The host'}: {error.strerror}; see to it on the host and run again.")
+    module.exit_json(changed=module.params["state"] != "disarmed", **result)
+
+
+if __name__ == "__main__":
+    main()

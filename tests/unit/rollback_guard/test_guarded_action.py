@@ -1,0 +1,108 @@
+"""The controller's half of the guard: what it confirms, over what, and what it says otherwise."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible.errors import AnsibleConnectionFailure
+
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils import guarded_action
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.guarded_action import GuardedAction, short
+
+GUARD = {"name": "sshd", "token": "t", "seconds": 30}
+
+
+class Task:
+    check_mode = False
+
+
+class Action(GuardedAction):
+    """An action whose host answers from a list: a result, or an exception."""
+
+    def __init__(self, *answers: Any) -> None:
+        self._task = Task()
+        self.answers = list(answers)
+        self.asked: list[tuple[str, dict[str, Any], int | None]] = []
+
+    def over_new_connection(
+        self, name: str, arguments: dict[str, Any], task_vars: dict[str, Any], port: int | None = None, extra: str = ""
+    ) -> dict[str, Any]:
+        self.asked.append((name, arguments, port))
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return dict(answer)
+
+
+@pytest.fixture(autouse=True)
+def time_flies(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(guarded_action.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(guarded_action.time, "sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
+
+
+def refused(text: str = "operator@gw1: Permission denied (publickey).") -> AnsibleConnectionFailure:
+    return AnsibleConnectionFailure(text)
+
+
+def test_without_a_guard_nothing_is_asked() -> None:
+    action = Action()
+    assert action.confirmed({"changed": False}, {}) == {"changed": False}
+    assert action.asked == []
+
+
+def test_a_change_is_confirmed_with_its_token_on_the_new_port() -> None:
+    action = Action({"changed": False})
+    assert action.confirmed({"changed": True, "guard": GUARD, "guard_port": 2222}, {}) == {"changed": True}
+    arguments = {"state": "disarmed", "token": "t"}
+    assert action.asked == [("postern.mail_gateway.rollback_guard", arguments, 2222)]
+
+
+def test_a_slow_host_is_asked_again() -> None:
+    action = Action(refused("Connection refused"), {"changed": False})
+    assert action.confirmed({"changed": True, "guard": GUARD}, {}) == {"changed": True}
+
+
+def test_what_is_not_confirmed_fails_with_the_reason_and_the_hosts_report() -> None:
+    report = {"token": "t", "when": "2026-01-31T12:00:00+00:00", "files": ["/etc/x"], "errors": [], "why": "…"}
+    action = Action(refused(), refused(), refused(), refused("still rolling back"), {"rolled_back": report})
+    result = action.confirmed({"changed": True, "guard": GUARD}, {})
+    assert result["failed"]
+    assert not result["changed"]
+    assert result["msg"] == (
+        "The new sshd configuration was not confirmed, since a new connection to the host didn't get through "
+        "(operator@gw1: Permission denied (publickey)). The host went back to what it was at 2026-01-31 12:00:00 UTC "
+        "(/etc/x) and can be reached as before. Correct the variables and run again."
+    )
+    # The old way, not the new port.
+    assert action.asked[-1] == ("postern.mail_gateway.rollback_guard", {"state": "status"}, None)
+
+
+def test_a_host_that_stays_silent_is_said_to() -> None:
+    action = Action(*[refused("No route to host")] * 40)
+    result = action.confirmed({"changed": True, "guard": GUARD}, {})
+    assert "hasn't said so yet (No route to host); look at it" in result["msg"]
+
+
+def test_check_mode_confirms_nothing() -> None:
+    action = Action()
+    action._task.check_mode = True
+    assert action.confirmed({"changed": True, "guard": GUARD}, {}) == {"changed": True}
+    assert action.asked == []
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        (
+            "Failed to connect to the host via ssh: @@@@\r\nWarning: x\nHost key verification failed.",
+            "Host key verification failed",
+        ),
+        ("", "no reason was given"),
+        ("one line", "one line"),
+        ("Data could not be sent to x. Make sure this host can be reached over ssh: x: Denied.\n", "x: Denied"),
+    ],
+)
+def test_reasons_are_short(text: str, wanted: str) -> None:
+    assert short(text) == wanted

@@ -1,0 +1,293 @@
+"""The guard on the host: whatever ends where, the files are either confirmed or what they were."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.postern.mail_gateway.plugins.module_utils import rollback_program
+from ansible_collections.postern.mail_gateway.plugins.module_utils.rollback_guard import (
+    GuardError,
+    RollbackGuard,
+    sentence,
+)
+
+SYSTEMD_RUN = """#!/bin/sh
+[ -e "$FAKE/refuses" ] && { echo "Failed to connect to bus" >&2; exit 1; }
+printf '%s\\n' "$@" >"$FAKE/timer"
+"""
+SYSTEMCTL = """#!/bin/sh
+case "$*" in
+  is-active*) [ -e "$FAKE/timer" ] && echo active || echo inactive;;
+  stop*timer) rm -f "$FAKE/timer";;
+esac
+echo "systemctl $*" >>"$FAKE/log"
+"""
+
+
+class Host:
+    """A host without systemd, and a file that is changed."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.file = root / "settings"
+        self.file.write_text("old\n")
+        self.file.chmod(0o640)
+        self.new = root / "new"
+        self.folder = root / "guard"
+
+    def guard(self, name: str = "test") -> RollbackGuard:
+        return RollbackGuard(name, 30, self.folder)
+
+    def arm(self) -> RollbackGuard:
+        guard = self.guard()
+        guard.arm([self.file, self.new], [["touch", str(self.root / "reloaded")]])
+        return guard
+
+    def change(self) -> None:
+        self.file.write_text("bad\n")
+        self.new.write_text("bad as well\n")
+
+    def fire(self, occasion: str = "timeout") -> subprocess.CompletedProcess[str]:
+        """What the timer (or the unit of the next boot) runs."""
+        command = (self.root / "timer").read_text().splitlines()
+        argv = command[command.index(sys.executable) :]
+        argv[argv.index("timeout")] = occasion
+        return subprocess.run(argv, check=False, capture_output=True, text=True)
+
+    @property
+    def is_old(self) -> bool:
+        return (self.file.read_text(), self.file.stat().st_mode & 0o777, self.new.exists()) == ("old\n", 0o640, False)
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name, text in (("systemd-run", SYSTEMD_RUN), ("systemctl", SYSTEMCTL)):
+        (programs / name).write_text(text)
+        (programs / name).chmod(0o755)
+    (tmp_path / "units").mkdir()
+    monkeypatch.setenv("FAKE", str(tmp_path))
+    monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
+    monkeypatch.setattr(rollback_program, "UNITS", tmp_path / "units")
+    return Host(tmp_path)
+
+
+def units(host: Host) -> list[str]:
+    return sorted(str(path.relative_to(host.root / "units")) for path in (host.root / "units").rglob("*.service"))
+
+
+def test_a_change_that_is_not_confirmed_goes_back_and_is_reported(host: Host) -> None:
+    host.arm()
+    host.change()
+    assert host.fire().returncode == 0
+    assert host.is_old
+    assert (host.root / "reloaded").exists()
+    report = host.guard().rolled_back()
+    assert report is not None
+    assert (report["name"], report["why"]) == ("test", "it was not confirmed in time")
+    assert report["files"] == [str(host.file), str(host.new)]
+    assert str(host.file) in sentence(report)
+    assert report["when"][:10].replace("-", "") in sentence(report).replace("-", "")
+
+
+def test_a_change_that_is_confirmed_stays_and_leaves_nothing(host: Host) -> None:
+    guard = host.arm()
+    host.change()
+    fired_later = host.root / "timer.txt"
+    fired_later.write_text((host.root / "timer").read_text())
+    host.guard().disarm(guard.as_result()["token"])
+    assert host.file.read_text() == "bad\n"
+    assert not host.folder.exists()
+    assert not (host.root / "timer").exists()
+    assert units(host) == []
+    assert host.guard().rolled_back() is None
+
+
+def test_the_timer_counts_monotonic_time(host: Host) -> None:
+    host.arm()
+    assert "--on-active=30s" in (host.root / "timer").read_text().splitlines()
+    assert "--on-calendar" not in (host.root / "timer").read_text()
+
+
+def test_the_next_boot_goes_back_before_the_services_start(host: Host) -> None:
+    host.arm()
+    host.change()
+    assert units(host) == ["multi-user.target.wants/postern-rollback-boot.service", "postern-rollback-boot.service"]
+    unit = (host.root / "units" / "postern-rollback-boot.service").read_text()
+    for service in ("ssh.service", "ssh.socket", "ufw.service"):
+        assert service in next(line for line in unit.splitlines() if line.startswith("Before="))
+    token = json.loads((host.folder / "armed.json").read_text())["token"]
+    assert f"boot {host.folder} {token}" in unit
+    assert rollback_program.main(["boot", str(host.folder), token]) == 0
+    assert host.is_old
+    # Services start by themselves then; only what generators made has to be made again.
+    assert not (host.root / "reloaded").exists()
+    assert "systemctl daemon-reload" in (host.root / "log").read_text()
+    assert units(host) == []
+    report = host.guard().last_report()
+    assert report
+    assert "restarted" in report["why"]
+
+
+def test_two_runs_at_once(host: Host) -> None:
+    first = host.arm()
+    for refused in (host.guard("other").rolled_back, lambda: host.guard("other").arm([host.file])):
+        with pytest.raises(
+            GuardError, match=r"A change of test on this host.*waits for its confirmation.*run again then"
+        ):
+            refused()
+    assert host.guard().status() is not None
+    host.guard().disarm(first.token)
+
+
+def test_a_guard_whose_timer_is_gone_is_rolled_back_by_the_next_run(host: Host) -> None:
+    host.arm()
+    host.change()
+    (host.root / "timer").unlink()
+    with pytest.raises(GuardError, match="it was rolled back now"):
+        host.guard().rolled_back()
+    assert host.is_old
+
+
+def test_the_confirmation_of_another_change_counts_for_nothing(host: Host) -> None:
+    host.arm()
+    with pytest.raises(GuardError, match="doesn't wait"):
+        host.guard().disarm("0" * 32)
+    assert host.guard().status() is not None
+
+
+def test_a_confirmation_that_comes_too_late_is_refused(host: Host) -> None:
+    guard = host.arm()
+    host.change()
+    host.fire()
+    with pytest.raises(GuardError, match="too late"):
+        host.guard().disarm(guard.token)
+    assert host.is_old
+
+
+def test_a_timer_of_an_older_change_touches_no_newer_one(host: Host) -> None:
+    old = host.arm()
+    host.guard().disarm(old.token)
+    host.arm()
+    host.change()
+    assert rollback_program.main(["timeout", str(host.folder), old.token]) == 0
+    assert host.file.read_text() == "bad\n"
+
+
+def test_a_run_that_was_killed_while_it_armed_is_in_nobodys_way(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(path: Path, content: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rollback_program, "write", killed)
+        with pytest.raises(KeyboardInterrupt):
+            host.arm()
+    assert host.fire().returncode == 0  # its timer finds nothing to do
+    assert host.is_old
+    guard = host.arm()
+    host.change()
+    assert host.fire().returncode == 0
+    assert host.is_old
+    assert guard.token
+
+
+@pytest.mark.parametrize("steps", [0, 1])
+def test_a_rollback_that_was_killed_is_finished_later(host: Host, steps: int) -> None:
+    host.arm()
+    host.change()
+    armed = json.loads((host.folder / "armed.json").read_text())
+    for entry in armed["files"][:steps]:
+        assert rollback_program.restore(entry) == ""
+    assert host.fire("boot").returncode == 0
+    assert host.is_old
+
+
+def test_what_cannot_be_put_back_is_tried_again(host: Host, tmp_path: Path) -> None:
+    host.arm()
+    host.file.unlink()
+    host.file.mkdir()  # nothing can be renamed over a folder
+    (host.file / "in the way").touch()
+    first = host.fire()
+    assert first.returncode == 1
+    assert str(host.file) in first.stderr
+    assert host.guard().status() is not None
+    (host.file / "in the way").unlink()
+    host.file.rmdir()
+    assert host.fire().returncode == 0
+    assert host.is_old
+
+
+def test_links_and_other_file_systems(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    link = host.root / "link"
+    link.symlink_to("elsewhere")
+    guard = host.guard()
+    guard.arm([host.file, link])
+    link.unlink()
+    link.write_text("bad\n")
+    host.file.write_text("bad\n")
+    renamed = rollback_program.os.replace
+
+    def replace(source: Path, target: Path) -> None:
+        if Path(source).parent.name == "saved":
+            raise OSError(18, "Invalid cross-device link")
+        renamed(source, target)
+
+    monkeypatch.setattr(rollback_program.os, "replace", replace)
+    report = guard.roll_back_now()
+    assert report
+    assert report["errors"] == []
+    assert host.is_old
+    assert link.is_symlink()
+    assert str(link.readlink()) == "elsewhere"
+
+
+def test_no_way_back_no_change(host: Host) -> None:
+    (host.root / "refuses").touch()
+    with pytest.raises(GuardError, match=r"can't be armed \(Failed to connect to bus\); nothing was changed"):
+        host.arm()
+    assert host.guard().status() is None
+    assert units(host) == []
+
+
+def test_a_full_disk_leaves_a_report_all_the_same(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.arm()
+    host.change()
+
+    def full(path: Path, content: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(rollback_program, "write", full)
+    token = host.guard().status()["token"]  # type: ignore[index]
+    rollback_program.main(["timeout", str(host.folder), token])
+    assert host.is_old
+    report = host.guard().rolled_back()
+    assert report is not None
+    assert report["files"] == [str(host.file), str(host.new)]
+    assert "not confirmed" in sentence(report)
+
+
+def test_a_failed_change_is_undone_at_once(host: Host) -> None:
+    guard = host.arm()
+    host.change()
+    report = guard.roll_back_now("sshd gave up")
+    assert report
+    assert report["why"] == "sshd gave up"
+    assert host.is_old
+    assert not host.folder.exists()
+    assert guard.roll_back_now() is None
+
+
+def test_a_report_is_forgotten_once_the_host_is_as_it_should_be(host: Host) -> None:
+    host.arm()
+    host.change()
+    host.fire()
+    assert host.guard().rolled_back()
+    host.guard().forget_report()
+    assert host.guard().rolled_back() is None
+    assert not host.folder.exists()
