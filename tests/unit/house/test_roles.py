@@ -133,7 +133,8 @@ def named_variables(role: Path) -> Iterator[tuple[str, str]]:
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
 def test_variables_of_a_role_carry_its_name(role: Path) -> None:
-    prefixes = (f"{role.name}_", f"__{role.name}_", f"_{role.name}_")
+    # ansible_port is Ansible's: a host whose port a role moved is reached over the new one from then on.
+    prefixes = (f"{role.name}_", f"__{role.name}_", f"_{role.name}_", "ansible_port")
     found = [f"{name} ({where})" for name, where in named_variables(role) if not name.startswith(prefixes)]
     assert not found, f"Role {role.name} defines {', '.join(found)}: begin the name with {role.name}_."
 

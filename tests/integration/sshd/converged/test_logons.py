@@ -1,0 +1,136 @@
+"""What people meet who log on to a host of the role."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from logons import effective, ssh_command, with_key, with_password
+
+from lab import Lab
+from plays import play
+
+ACCOUNTS = ("operator", "root")
+FAMILIES = (4, 6)
+
+
+@pytest.mark.parametrize("user", ACCOUNTS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_key_opens(lab: Lab, gateway: str, user: str, family: int) -> None:
+    done = with_key(lab, gateway, "id", "-un", user=user, family=family)
+    assert done.stdout.strip() == user, done.stderr
+
+
+@pytest.mark.parametrize("user", ACCOUNTS)
+def test_a_password_does_not(lab: Lab, gateway: str, user: str, tmp_path: Path) -> None:
+    done = with_password(lab, gateway, tmp_path, user)
+    assert done.returncode == 255
+    assert "Permission denied (publickey)." in done.stderr
+
+
+def test_a_drop_in_of_the_cloud_image_changes_nothing(lab: Lab, gateway: str, tmp_path: Path) -> None:
+    cloud = "/etc/ssh/sshd_config.d/50-cloud-init.conf"
+    lab.exec(gateway, ["sh", "-c", f"echo PasswordAuthentication yes >{cloud}; systemctl try-restart ssh.service"])
+    try:
+        assert effective(lab, gateway, "passwordauthentication") == "no"
+        assert with_password(lab, gateway, tmp_path).returncode == 255
+        run = play("molecule/sshd/converge.yml", "--limit", gateway)
+        assert (run.status, run.changed) == (0, 0), run.output
+    finally:
+        lab.exec(gateway, ["sh", "-c", f"rm {cloud}; systemctl try-restart ssh.service"])
+
+
+def test_an_audit_finds_nothing(lab: Lab, gateway: str) -> None:
+    program = str(Path(sys.executable).with_name("ssh-audit"))
+    address = lab.address(gateway, "admin")
+    argv = [program, "--json", "--timeout=10", "--skip-rate-test", address]
+    audit = subprocess.run(argv, check=False, capture_output=True, text=True, timeout=120)
+    report = json.loads(audit.stdout)
+    found = [
+        f"{kind} {entry['algorithm']}: {text}"
+        for kind in ("kex", "key", "enc", "mac")
+        for entry in report[kind]
+        for level in ("fail", "warn")
+        for text in entry["notes"].get(level, ())
+    ]
+    assert not found
+    assert audit.returncode == 0
+    assert {kind: bool(report[kind]) for kind in ("kex", "key", "enc", "mac")} == dict.fromkeys(
+        ("kex", "key", "enc", "mac"), True
+    )
+
+
+def test_weak_moduli_are_gone(lab: Lab, gateway: str) -> None:
+    sizes = lab.exec(gateway, ["awk", "!/^#/ {print $5}", "/etc/ssh/moduli"]).stdout.split()
+    assert sizes
+    assert min(int(size) for size in sizes) >= 3071
+
+
+def sftp(lab: Lab, host: str, batch: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    options = ssh_command(lab, host)
+    argv = ["sftp", "-b", "-", *options[1:3], *options[7:-1], f"drop@{options[-1]}"]
+    return subprocess.run(argv, check=False, capture_output=True, text=True, input=batch, cwd=folder, timeout=60)
+
+
+def test_an_account_for_files_takes_one_in_batch_mode(lab: Lab, gateway: str, tmp_path: Path) -> None:
+    (tmp_path / "mail.pem").write_text("a certificate\n")
+    done = sftp(lab, gateway, "put mail.pem", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert lab.exec(gateway, ["cat", "/srv/sftp/drop/files/mail.pem"]).stdout == "a certificate\n"
+    got = sftp(lab, gateway, "get mail.pem back.pem", tmp_path)
+    assert got.returncode == 0, got.stderr
+    assert (tmp_path / "back.pem").read_text() == "a certificate\n"
+    assert sftp(lab, gateway, "get /../../etc/passwd", tmp_path).returncode != 0
+    assert sftp(lab, gateway, "put mail.pem /mail.pem", tmp_path).returncode != 0
+
+
+def test_an_account_for_files_can_do_nothing_else(lab: Lab, gateway: str, tmp_path: Path) -> None:
+    command = with_key(lab, gateway, "id", user="drop")
+    assert "uid=" not in command.stdout
+    assert command.returncode != 0
+    forward = ["-o", "BatchMode=yes", "-o", "ExitOnForwardFailure=yes"]
+    argv = ssh_command(lab, gateway, user="drop")
+    tunnel = subprocess.run(
+        [argv[0], *forward, "-W", "127.0.0.1:22", *argv[1:]],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        stdin=subprocess.DEVNULL,
+    )
+    assert "SSH-2.0" not in tunnel.stdout
+    assert "prohibited" in tunnel.stderr
+    assert with_password(lab, gateway, tmp_path, "drop").returncode == 255
+
+
+def test_sessions_live_through_a_change(lab: Lab, gateway: str) -> None:
+    argv = ssh_command(lab, gateway)
+    with subprocess.Popen([*argv, "cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as session:
+        assert session.stdin
+        assert session.stdout
+        try:
+            for number, tries in enumerate((5, 4)):
+                session.stdin.write(f"still here {number}\n")
+                session.stdin.flush()
+                assert session.stdout.readline() == f"still here {number}\n"
+                settings = {"sshd_settings": {"MaxAuthTries": tries, "LoginGraceTime": "1m"}}
+                run = play("molecule/sshd/converge.yml", "--limit", gateway, variables=settings)
+                assert (run.status, run.changed) == (0, 1), run.output
+                assert effective(lab, gateway, "maxauthtries") == str(tries)
+            session.stdin.write("to the end\n")
+            session.stdin.flush()
+            assert session.stdout.readline() == "to the end\n"
+        finally:
+            session.kill()
+
+
+def test_nothing_is_left_of_the_guard(lab: Lab, gateway: str) -> None:
+    found = lab.exec(
+        gateway, ["sh", "-c", "ls -d /var/lib/postern /etc/systemd/system/*rollback* 2>/dev/null; true"]
+    ).stdout
+    assert found.strip() == ""
+    timers = lab.exec(gateway, ["systemctl", "list-timers", "--all", "--no-legend"]).stdout
+    assert "postern-rollback" not in timers
