@@ -1,0 +1,390 @@
+#!/usr/bin/python
+# Copyright (c) 2026 postern.mail_gateway contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: ufw_rules
+short_description: ufw's whole rule set, compared and applied in one step
+version_added: 0.1.0
+author:
+  - postern.mail_gateway contributors (@postern)
+description:
+  - Takes every rule that the host should have, compares them with those that ufw has, writes ufw's files once and
+    loads them once. The cost doesn't grow with the number of rules.
+  - The new files are first tried by ufw's own start-up script in a network namespace of their own, as at the next
+    boot. What the kernel holds there is compared with the B(running) firewall, so that a run that was cut short, or a
+    chain that somebody emptied, is healed by the next run.
+  - The running firewall is changed in one step a family, which the kernel takes as a whole or not at all. There is
+    no moment without a firewall, and connections that are open live on.
+  - Each rule carries O(marker) in its comment. What carries it and is no longer in O(rules) is removed; rules of
+    others stay and keep their order, unless O(exact) is set. Bans of Fail2Ban (its action C(ufw)) always stay.
+  - Rules that would shut out the SSH connection that the play comes by are refused before anything is changed. In
+    case that something else shuts it out, the change is confirmed over a new connection, or the host goes back to
+    what it was by itself.
+  - IPv6 is always filtered too where the kernel has it.
+options:
+  rules:
+    description:
+      - The rules, in the order in which they should stand; the first one that fits decides.
+      - Those that are there already stay in their place as far as their order is right. A new one comes behind the one
+        that precedes it here, and behind all others where none does.
+      - A rule of somebody else that is the same serves for one of these, and stays when this one goes. One that fits
+        the same and says another thing is an error.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      action:
+        description: What happens. V(limit) allows five new connections from an address within 30 seconds.
+        type: str
+        choices: [allow, deny, reject, limit]
+        default: allow
+      direction:
+        description: Which packets. V(routed) are those that the host passes on.
+        type: str
+        choices: [in, out, routed]
+        default: in
+      protocol:
+        description:
+          - V(any), V(tcp), V(udp), V(vrrp), V(esp), V(ah), V(gre), V(igmp) or V(ipv6), or the number of one of them.
+          - V(any) with a port means TCP and UDP.
+        type: str
+        default: any
+      ports:
+        description: Destination ports, each a number, a range V(6000:6007), or a name of C(/etc/services). None is any.
+        type: list
+        elements: str
+        default: []
+      source_ports:
+        description: As O(rules[].ports), for where packets come from.
+        type: list
+        elements: str
+        default: []
+      sources:
+        description:
+          - Addresses and networks (CIDR) where packets come from. None, or V(any), is everywhere, of both families;
+            V(0.0.0.0/0) is IPv4 alone, V(::/0) IPv6 alone.
+          - A network with bits behind its prefix (V(10.0.0.5/8)) is refused. Any other spelling is made ufw's own.
+          - Several make a rule each.
+        type: list
+        elements: str
+        default: []
+      destinations:
+        description: As O(rules[].sources), for where packets go.
+        type: list
+        elements: str
+        default: []
+      application:
+        description: Name of a profile in C(/etc/ufw/applications.d), which brings destination ports and protocols.
+        type: str
+        default: ''
+      source_application:
+        description: As O(rules[].application), for source ports.
+        type: str
+        default: ''
+      interface:
+        description: Interface where packets arrive, or which they leave by where the direction is V(out).
+        type: str
+        default: ''
+      outgoing_interface:
+        description: Interface which packets leave by, where the direction is V(routed).
+        type: str
+        default: ''
+      log:
+        description: Whether the first packet of a connection is logged (V(new)), or each (V(all)).
+        type: str
+        choices: [none, new, all]
+        default: none
+      comment:
+        description: What the rule is for.
+        type: str
+        default: ''
+  default_incoming:
+    description: What happens to what comes in and no rule fits.
+    type: str
+    choices: [allow, deny, reject]
+    default: deny
+  default_outgoing:
+    description: What happens to what goes out and no rule fits.
+    type: str
+    choices: [allow, deny, reject]
+    default: allow
+  default_routed:
+    description: What happens to what is passed on and no rule fits.
+    type: str
+    choices: [allow, deny, reject]
+    default: deny
+  logging:
+    description: ufw's level of logging.
+    type: str
+    choices: ['off', low, medium, high, full]
+    default: low
+  marker:
+    description: What the comment of each rule of this module begins with. It tells them from those of others.
+    type: str
+    default: postern
+  exact:
+    description: Whether rules of others are removed too (Fail2Ban's bans aside).
+    type: bool
+    default: false
+  confirmation_seconds:
+    description: Seconds after which the host goes back to the old rules unless a new connection got through.
+    type: int
+    default: 60
+attributes:
+  check_mode:
+    description: Says exactly what would change, and tries the new files where ufw is installed.
+    support: full
+  diff_mode:
+    description: Shows the rules as the commands by which ufw would make them.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: SSH is open for the administrators, the web for everybody
+  postern.mail_gateway.ufw_rules:
+    rules:
+      - {ports: [22], protocol: tcp, sources: [198.51.100.0/24, "2001:db8:a::/64"], comment: ssh}
+      - {ports: [80, 443], protocol: tcp, comment: web}
+"""
+
+RETURN = r"""
+rules:
+  description: The rules of this module on the host afterwards, as ufw's commands.
+  returned: always
+  type: list
+  elements: str
+  sample: ["ufw allow 80,443/tcp comment 'postern: web'"]
+other_rules:
+  description: The rules of others, as ufw's commands.
+  returned: always
+  type: list
+  elements: str
+  sample: ["ufw allow 9100/tcp"]
+reloaded:
+  description: Whether the running firewall was changed.
+  returned: always
+  type: bool
+rolled_back:
+  description: What became of the last change if it was rolled back because nobody confirmed it; empty otherwise.
+  returned: always
+  type: str
+"""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.postern.mail_gateway.plugins.module_utils.connection_origin import origin
+from ansible_collections.postern.mail_gateway.plugins.module_utils.rollback_guard import (
+    GuardError,
+    RollbackGuard,
+    sentence,
+)
+from ansible_collections.postern.mail_gateway.plugins.module_utils.ufw_firewall import (
+    CONF,
+    DEFAULTS,
+    IPTABLES,
+    LEVELS,
+    USER_RULES,
+    FirewallError,
+    Live,
+    State,
+    Ufw,
+    connection,
+    scratch,
+)
+from ansible_collections.postern.mail_gateway.plugins.module_utils.ufw_rules import (
+    ACTIONS,
+    DIRECTIONS,
+    LOGS,
+    RuleError,
+    is_ours,
+    listing,
+    merge,
+    refusal,
+    wanted_rules,
+)
+
+POLICIES = ["allow", "deny", "reject"]
+# Not on the disk: after a reboot the files alone decide.
+SAVED = "/run/postern-firewall.v{}"
+
+RULE = {
+    "action": {"type": "str", "choices": list(ACTIONS), "default": "allow"},
+    "direction": {"type": "str", "choices": list(DIRECTIONS), "default": "in"},
+    "protocol": {"type": "str", "default": "any"},
+    "ports": {"type": "list", "elements": "str", "default": []},
+    "source_ports": {"type": "list", "elements": "str", "default": []},
+    "sources": {"type": "list", "elements": "str", "default": []},
+    "destinations": {"type": "list", "elements": "str", "default": []},
+    "application": {"type": "str", "default": ""},
+    "source_application": {"type": "str", "default": ""},
+    "interface": {"type": "str", "default": ""},
+    "outgoing_interface": {"type": "str", "default": ""},
+    "log": {"type": "str", "choices": list(LOGS), "default": "none"},
+    "comment": {"type": "str", "default": ""},
+}
+
+
+class Firewall:
+    """The way from the rules that are there to those that are wanted."""
+
+    def __init__(self, module: AnsibleModule) -> None:
+        self.module = module
+        self.ufw = Ufw()
+        self.guard = RollbackGuard("firewall", module.params["confirmation_seconds"])
+
+    def run(self) -> dict[str, Any]:
+        """Do it, and return the module's result."""
+        if not self.ufw.installed:
+            if self.module.check_mode:
+                return self._result(None, self._wanted(None), None, None)
+            raise FirewallError("ufw is not installed on this host; install the package first.")
+        report = self._report()
+        with self.ufw.locked(), scratch() as folder:
+            before = self.ufw.state()
+            after = self._wanted(before)
+            self._refuse_lockout(after)
+            texts = self.ufw.staged(folder, before, after)
+            wanted, now = self.ufw.tried(folder), self.ufw.live()
+            result = {**self._result(before, after, wanted, now), "rolled_back": report}
+            if result["changed"] and not self.module.check_mode:
+                result["guard"] = self._apply(texts, wanted, now)
+                result["reloaded"] = True
+            elif report and not self.module.check_mode:
+                self.guard.forget_report()
+        return result
+
+    def _report(self) -> str:
+        # A check changes nothing, so it may look on while a change waits.
+        report = self.guard.last_report() if self.module.check_mode else self.guard.rolled_back()
+        if not report or report["name"] != self.guard.name:
+            return ""
+        text = sentence(report)
+        self.module.warn(text)
+        return text
+
+    def _wanted(self, before: State | None) -> State:
+        params = self.module.params
+        marker = params["marker"]
+        wanted = wanted_rules(params["rules"], self._profiles(), marker)
+        present = before.rules if before else []
+        rules = [
+            rule
+            for family in (4, 6)
+            for rule in merge(
+                [rule for rule in present if rule.family == family],
+                [rule for rule in wanted if rule.family == family],
+                marker,
+                params["exact"],
+            )
+        ]
+        policies = {name: params[f"default_{name}"] for name in ("incoming", "outgoing", "routed")}
+        return State(enabled=True, logging=params["logging"], policies=policies, ipv6=True, rules=rules)
+
+    def _profiles(self) -> dict[str, list[str]] | None:
+        used = any(rule["application"] or rule["source_application"] for rule in self.module.params["rules"])
+        if not used:
+            return {}
+        return self.ufw.profiles() if self.ufw.installed else None
+
+    def _refuse_lockout(self, after: State) -> None:
+        found = origin()
+        if found is None:
+            return
+        reason = refusal(
+            after.rules,
+            connection(found.address, found.local_address, found.local_port),
+            after.policies["incoming"],
+        )
+        if reason:
+            raise FirewallError(reason)
+
+    def _result(self, before: State | None, after: State, wanted: Live | None, now: Live | None) -> dict[str, Any]:
+        marker = self.module.params["marker"]
+        old, new = before.lines() if before else [], after.lines()
+        parts = []
+        # A rule can change without its words: a profile's ports, say.
+        if old != new or (before and before.rules != after.rules):
+            parts.append(("ufw", old, new))
+        elif wanted and now and (difference := now.differences(wanted)):
+            parts.append(("running firewall", *difference))
+        return {
+            "changed": bool(parts),
+            "reloaded": False,
+            "rolled_back": "",
+            "rules": listing([rule for rule in after.rules if is_ours(rule, marker)]),
+            "other_rules": listing([rule for rule in after.rules if not is_ours(rule, marker)]),
+            "diff": [
+                {
+                    "before_header": name,
+                    "after_header": name,
+                    "before": "".join(f"{line}\n" for line in first),
+                    "after": "".join(f"{line}\n" for line in second),
+                }
+                for name, first, second in parts
+            ],
+        }
+
+    def _apply(self, texts: dict[str, str], wanted: Live, now: Live) -> dict[str, Any]:
+        """Arm the guard, change files and firewall, and see that the kernel holds what was wanted."""
+        commands = []
+        for family, text in now.text.items():
+            Path(SAVED.format(family)).write_text(text, encoding="utf-8")
+            commands.append([f"/usr/sbin/{IPTABLES[family]}-restore", SAVED.format(family)])
+        files = [self.ufw.path(name) for name in (*USER_RULES.values(), DEFAULTS, CONF)]
+        with self.ufw.prepared(texts) as fresh:
+            self.guard.arm(files=files, commands=commands)
+            try:
+                self.ufw.replace(fresh)
+                self.ufw.load(wanted, now)
+                if not self.ufw.live().same_as(wanted):
+                    raise FirewallError("The running firewall isn't what ufw's files say: something else changes it.")
+            except FirewallError as error:
+                self.guard.roll_back_now(str(error))
+                old = "The old rules are in place again" if now.active else "The firewall is off again, as it was"
+                raise FirewallError(f"{error} {old}.") from error
+        guard: dict[str, Any] = self.guard.as_result()
+        return guard
+
+
+@contextlib.contextmanager
+def sentences(module: AnsibleModule) -> Iterator[None]:
+    """Turn what goes wrong into one sentence."""
+    try:
+        yield
+    except (RuleError, FirewallError, GuardError) as error:
+        module.fail_json(msg=str(error))
+    except OSError as error:
+        module.fail_json(msg=f"{error.filename or 'The host'}: {error.strerror}; see to it on the host and run again.")
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "rules": {"type": "list", "elements": "dict", "required": True, "options": RULE},
+            "default_incoming": {"type": "str", "choices": POLICIES, "default": "deny"},
+            "default_outgoing": {"type": "str", "choices": POLICIES, "default": "allow"},
+            "default_routed": {"type": "str", "choices": POLICIES, "default": "deny"},
+            "logging": {"type": "str", "choices": list(LEVELS), "default": "low"},
+            "marker": {"type": "str", "default": "postern"},
+            "exact": {"type": "bool", "default": False},
+            "confirmation_seconds": {"type": "int", "default": 60},
+        },
+        supports_check_mode=True,
+    )
+    result: dict[str, Any] = {}
+    with sentences(module):
+        result = Firewall(module).run()
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
