@@ -26,9 +26,17 @@ systemctl restart standin
 """
 
 
+# Takes connections and never says a word.
+MUTE = """
+import socket, time
+listening = [socket.create_server(("", port)) for port in (143, 993)]
+time.sleep(600)
+"""
+
+
 @pytest.fixture
 def sick_servers(lab: Lab) -> Iterator[None]:
-    """ex1 is short of memory, and its IMAP service and its EWS are stopped; ex2 shows another certificate."""
+    """ex1 is short of memory, its IMAP is mute and its OAB sick; ex2 shows another certificate."""
     settings = {
         "ExchangeDiagnosticInfo.ResourceThrottling.ResourceTracker.AggregateUse": ("High", "Low"),
         "Service[MSExchangeImap4].Status": ("Stopped", "Running"),
@@ -43,7 +51,9 @@ def sick_servers(lab: Lab) -> Iterator[None]:
         assert wait_for(lambda gateway=gateway: down(lab, gateway) == [], 60)
     lab.exec("ex2", ["sh", "-c", IMPOSTOR])
     set_all(0)
+    lab.exec("ex1", ["systemd-run", "--quiet", "--unit=mute", "python3", "-c", MUTE])
     yield
+    lab.exec("ex1", ["systemctl", "stop", "mute"])
     lab.exec("ex2", ["sh", "-c", "umount /etc/standin/tls.pem && systemctl restart standin"])
     set_all(1)
     for gateway in GATEWAYS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -45,12 +46,12 @@ def basic(
     return {**probe, "source": source} if source else probe
 
 
-def form(lab: Lab, gateway: str, source: str, password: str) -> dict[str, Any]:
+def form(lab: Lab, gateway: str, source: str, password: str, path: str = "/owa/auth.owa") -> dict[str, Any]:
     """A probe that fills in OWA's form."""
     body = urlencode({"username": MAILBOX, "password": password, "destination": f"https://{MAIL}/owa/"})
     kind = {"Content-Type": "application/x-www-form-urlencoded"}
     return {
-        **web(lab, gateway, "/owa/auth.owa", headers=kind, timeout=30),
+        **web(lab, gateway, path, headers=kind, timeout=30),
         "source": source,
         "method": "POST",
         "body": body,
@@ -104,6 +105,21 @@ def test_ntlm_of_many_clients_at_once_is_never_mixed(lab: Lab, gateway: str, str
     assert bad_events(lab) == []
 
 
+def test_a_servers_connection_is_never_shared(lab: Lab, gateway: str, strangers: Strangers) -> None:
+    # Clients come one after the other and stay, so that there are idle connections to be taken.
+    clients = [
+        {"kind": "session", "requests": [web(lab, gateway, "/owa/echo", source=source, pause=0.4)] * 4}
+        for source in [strangers.address() for _ in range(6)]
+    ]
+    used = []
+    for answer in ask(lab, "client", *clients, parallel=3):
+        echoes = [json.loads(one["body"]) for one in answer["answers"]]
+        assert [echo["number"] for echo in echoes] == [1, 2, 3, 4]
+        used.append({(echo["server"], echo["connection"]) for echo in echoes})
+    assert [len(connections) for connections in used] == [1] * 6
+    assert len(set.union(*used)) == 6
+
+
 @pytest.fixture
 def extended_protection(lab: Lab) -> Iterator[None]:
     setting = "WebServicesVirtualDirectory[EWS (Default Web Site)].ExtendedProtectionTokenChecking"
@@ -138,8 +154,10 @@ def test_failed_logons_are_counted_for_each_client(lab: Lab, gateway: str, stran
     good = [way(sources[name], right) for name, way in ways.items() for _ in range(MOST_FAILED_LOGONS + 2)]
     assert {status(answer) for answer in ask(lab, "client", *good, parallel=3)} == {200, 302}
 
-    # So many may fail …
-    bad = [way(sources[name], wrong) for name, way in ways.items() for _ in range(MOST_FAILED_LOGONS)]
+    # So many may fail, wherever the form is sent to …
+    forms = ["/owa/auth.owa", "/OWA//Auth.OWA", "/owa/%61uth.owa?x"]
+    bad = [form(lab, gateway, sources["form"], wrong, path) for path in forms]
+    bad += [ways[name](sources[name], wrong) for name in ("basic", "ntlm") for _ in range(MOST_FAILED_LOGONS)]
     refused = ask(lab, "client", *bad)
     assert [status(answer) for answer in refused] == [302] * 3 + [401] * 6
     assert all("reason=2" in answer["headers"]["location"] for answer in refused[:3])
