@@ -13,6 +13,7 @@ import contextlib
 import json
 import re
 import statistics
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,7 @@ PORTS = {
 }
 CLIENTS = 20  # connections at once
 SECONDS, WARM_UP = 1, 0.3  # of one run of h2load; connections are made while it warms up
+IDLE = 15  # seconds in which nobody asks, to know what the health checks cost
 MAILS = 300  # of one run of smtp-source, each over a connection of its own
 
 # Runs each command in turn, so many rounds, every other one backwards; prints name → [[seconds, output], …].
@@ -73,7 +75,8 @@ class Measured:
     Attributes:
         throughput: What came through in the same time, rendered to other: the median of all rounds.
         spread: Its lower and upper quartile.
-        cpu: CPU time of HAProxy itself for a request or mail, rendered to other, over all rounds.
+        cpu: CPU time of HAProxy itself for a request or mail, rendered to other, over all rounds, less what it
+            needs when nobody asks: only the rendered one has health checks, and those go on in the other's turn.
         rate: Requests or mails a second through the other one, median.
     """
 
@@ -198,14 +201,17 @@ def compare(lab: Lab, gateway: str, protocol: str, rounds: int) -> list[Measured
 
     asked = json.dumps(commands(lab, gateway, protocol))
     lab.exec("client", ["python3", "-", asked, "1"], input=TAKE_TURNS)  # server connections, sessions, caches
-    before = cpu_times()
+    quiet = cpu_times()
+    time.sleep(IDLE)
+    before, began = cpu_times(), time.monotonic()
     told = lab.exec("client", ["python3", "-", asked, str(rounds)], input=TAKE_TURNS).stdout
-    after = cpu_times()
+    after, seconds = cpu_times(), time.monotonic() - began
     rates = {name: [rate(protocol, *run) for run in runs] for name, runs in json.loads(told).items()}
     # What is served while h2load warms up isn't in its numbers, but at the same rate.
     cpu = {
-        name: (after[UNITS[name]] - before[UNITS[name]]) / (sum(rates[name]) if protocol == "HTTPS" else 1)
-        for name in rates
+        name: (after[unit] - before[unit] - (before[unit] - quiet[unit]) * seconds / IDLE)
+        / (sum(rates[name]) if protocol == "HTTPS" else 1)
+        for name, unit in UNITS.items()
     }
     found = []
     for name in ("bare", "silent"):

@@ -54,6 +54,14 @@ def log(lab: Lab, gateway: str, since: float) -> list[str]:
     return [str(line["MESSAGE"]) for line in lines if line.get("SYSLOG_IDENTIFIER") == "haproxy"]
 
 
+def dropped_lines(lab: Lab, gateway: str) -> int:
+    """Return how many lines of the log the running HAProxy has dropped.
+
+    It never waits: when two of its threads write at the same moment, one may give up (``fd_write_frag_line``).
+    """
+    return int(info(lab, gateway)["DroppedLogs"])
+
+
 def now(lab: Lab, gateway: str) -> float:
     """Return a moment after which everything is new; hosts of the lab share this machine's clock."""
     del lab, gateway
