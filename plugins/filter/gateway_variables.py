@@ -1,7 +1,7 @@
 # Copyright (c) 2026 postern.mail_gateway contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The filter gateway_variables: the declaration in, the variables of the role haproxy out."""
+"""The filter gateway_variables: the declaration in, the variables of a gateway's roles out."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ author:
   - postern.mail_gateway contributors (@postern)
 description:
   - Turns the declaration C(mail_gateway) and the few host variables that belong to it into the variables of the
-    role P(postern.mail_gateway.haproxy#role) for one gateway.
+    roles P(postern.mail_gateway.firewall#role), P(postern.mail_gateway.sshd#role) and
+    P(postern.mail_gateway.haproxy#role) for one gateway.
   - The order of entries in the declaration and of hosts in the inventory makes no difference to the result.
   - Of the other hosts only the servers in the declaration's group are looked at. What concerns several gateways, such
     as one address used twice, is the business of M(postern.mail_gateway.preflight).
@@ -47,8 +48,9 @@ options:
     required: true
   hostvars:
     description:
-      - The magic variable C(hostvars). Read are C(mail_gateway_egress_address) and C(mail_gateway_relay_address) of the
-        gateway, and C(mail_gateway_server_address), C(mail_gateway_server_weight) and C(ansible_host) of the servers.
+      - The magic variable C(hostvars). Read are C(mail_gateway_egress_address), C(mail_gateway_relay_address),
+        C(ansible_host) and C(ansible_port) of the gateway, and C(mail_gateway_server_address),
+        C(mail_gateway_server_weight) and C(ansible_host) of the servers.
     type: dict
     required: true
 seealso:
@@ -72,9 +74,30 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: The variables of the role haproxy, by name.
+  description: The variables of the roles, by name.
   type: dict
   contains:
+    managed:
+      description: For each role that the declaration can leave out, C(sshd) and C(firewall), whether it runs.
+      type: dict
+    firewall_rules:
+      description: What is open, each rule with C(ports), C(protocol), C(sources), C(destinations) and C(comment).
+      type: list
+      elements: dict
+    firewall_exact:
+      description: Whether rules of others are removed.
+      type: bool
+    sshd_ports:
+      description: The ports that sshd listens on; empty for those that it has.
+      type: list
+      elements: int
+    sshd_root_logon:
+      description: C(key) or C(none).
+      type: str
+    sshd_authorized_keys:
+      description: Administrators' accounts, each with C(user), C(keys) and C(exclusive).
+      type: list
+      elements: dict
     haproxy_listen_addresses:
       description: Addresses to listen on; C(0.0.0.0) is every IPv4 address, C(::) every IPv6 address and none of IPv4.
       type: list

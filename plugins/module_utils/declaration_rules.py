@@ -121,6 +121,18 @@ def published_ports(tree: Node) -> dict[int, str]:
     return ports
 
 
+def ssh_networks(tree: Node) -> list[Network]:
+    """The networks from which SSH is reached."""
+    return list((tree["admin_networks"] if tree["ssh"]["networks"].value is None else tree["ssh"]["networks"]).values)
+
+
+def ssh_ports(tree: Node, gateway: Gateway) -> list[int]:
+    """The ports of sshd on a gateway: the declared ones, and the one by which Ansible comes."""
+    declared = tree["ssh"]["ports"].values
+    own = gateway.ssh_port or (None if declared else schema.SSH_PORT)
+    return sorted({*declared, *([own] if own else [])})
+
+
 # --- the rules -------------------------------------------------------------------------------------------------------
 
 
@@ -283,8 +295,13 @@ def _insiders(site: Site) -> Iterator[tuple[Address, str]]:
 
 def networks_are_no_wider_than_meant(site: Site, problems: Problems) -> None:
     """The networks of the administrators and of the monitoring aren't the Internet, nor a large part of it."""
-    for key, whose in (("admin_networks", "administrators"), ("monitoring_networks", "monitoring")):
-        for node in site.tree[key].value:
+    tree = site.tree
+    for networks, whose in (
+        (tree["admin_networks"], "administrators"),
+        (tree["monitoring_networks"], "monitoring"),
+        (tree["ssh"]["networks"], "administrators"),
+    ):
+        for node in networks.value or ():
             network: Network = node.value
             if not network.prefixlen:
                 problems.unfit(node.path, node.raw, f"which is everybody; name the networks of the {whose}")
@@ -366,12 +383,38 @@ def _website_server(site: Site, server: Node, problems: Problems) -> None:
         problems.unfit(port.path, port.raw, text)
 
 
-def the_metrics_port_is_free(site: Site, problems: Problems) -> None:
-    """The port of the metrics is no other service's."""
+def ports_are_free(site: Site, problems: Problems) -> None:
+    """No port has two owners: metrics, sshd, what is published."""
+    published = published_ports(site.tree)
     node = site.tree["metrics_port"]
-    taken = {**published_ports(site.tree), schema.SSH_PORT: "ssh"}
+    taken = {**published, **dict.fromkeys([schema.SSH_PORT, *site.tree["ssh"]["ports"].values], "ssh")}
     if node.value in taken:
         problems.unfit(node.path, node.raw, f"which is the port of {taken[node.value]}; choose another, such as 8404")
+    for port in site.tree["ssh"]["ports"].value:
+        if port.value in published:
+            problems.unfit(port.path, port.raw, f"which is the port of {published[port.value]}; choose another")
+
+
+def keys_are_of_one_entry_each(site: Site, problems: Problems) -> None:
+    """Each administrator's account is listed once."""
+    seen: dict[str, Node] = {}
+    for administrator in site.tree["ssh"]["administrators"].value:
+        user = administrator["user"]
+        if user.value and seen.setdefault(user.value, user) is not user:
+            problems.unfit(user.path, user.raw, f"which is {seen[user.value].path} already; put its keys in one entry")
+
+
+def openings_open_nothing_that_is_closed(site: Site, problems: Problems) -> None:
+    """What is opened besides is no port of the gateway's own services: those have their own networks."""
+    taken = {**published_ports(site.tree), site.tree["metrics_port"].value: "the metrics"}
+    taken |= dict.fromkeys([schema.SSH_PORT, *site.tree["ssh"]["ports"].values], "ssh")
+    places = {"ssh": "ssh.networks", "the metrics": "monitoring_networks"}
+    for opening in site.tree["firewall"]["open"].value:
+        for port in opening["ports"].value if opening["protocol"].value == "tcp" else ():
+            if port.value in taken:
+                what = taken[port.value]
+                own = f"{site.tree.path}.{places[what]}" if what in places else "what is published"
+                problems.unfit(port.path, port.raw, f"which is the port of {what}; {own} says who reaches it")
 
 
 RULES: tuple[Callable[[Site, Problems], None], ...] = (
@@ -387,7 +430,9 @@ RULES: tuple[Callable[[Site, Problems], None], ...] = (
     closed_directories_are_published,
     the_certificate_is_for_the_hostname,
     websites_are_distinct,
-    the_metrics_port_is_free,
+    ports_are_free,
+    keys_are_of_one_entry_each,
+    openings_open_nothing_that_is_closed,
 )
 
 

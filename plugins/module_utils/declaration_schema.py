@@ -29,6 +29,9 @@ NETWORK = "network"  # CIDR, or an address alone for one host
 HOST = "host"  # address or host name (resolved by the gateway)
 FILE = "file"  # absolute path of a file on the controller
 IDENTIFIER = "identifier"  # a-z, 0-9 and hyphens: becomes part of names in HAProxy's configuration
+ACCOUNT = "account"  # the name of an account on the gateway
+PUBLIC_KEY = "public key"  # one line as in sshd(8), "AUTHORIZED_KEYS FILE FORMAT"
+COMMENT = "comment"  # a few words on one line
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,16 @@ HTTP_PORTS = (80, 443)
 SSH_PORT = 22
 
 _ENABLED = "Whether the gateway publishes it."
+_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f anna"
+_MANAGED = "Whether it is set up from here. Otherwise the gateway's own stays as it is."
+
+
+def _port(description: str, **more: Any) -> Option:
+    return Option("port", INTEGER, description, minimum=1, maximum=65535, **more)
+
+
+def _networks(name: str, description: str, **more: Any) -> Option:
+    return Option(name, LIST, description, elements=Option("network", NETWORK, "A network."), **more)
 
 
 def _limit(name: str, default: int, description: str) -> Option:
@@ -309,6 +322,128 @@ DECLARATION = Option(
             ),
         ),
         Option(
+            "ssh",
+            DICTIONARY,
+            "How administrators log on to the gateways: by key, and by nothing else.",
+            options=(
+                Option("managed", BOOLEAN, _MANAGED, default=True, example=True),
+                _networks(
+                    "networks",
+                    "The networks from which SSH is reached, where the firewall is managed. Ansible comes from one of "
+                    "them.",
+                    default_text="`admin_networks`",
+                    at_least=1,
+                    example=["198.51.100.0/24", "2001:db8:a::/64", "10.20.0.40"],
+                ),
+                Option(
+                    "ports",
+                    LIST,
+                    "The ports that sshd listens on. Empty: those that it has. Where a port moves, name the old one "
+                    "too until the inventory has the new one (`ansible_port`).",
+                    default=(),
+                    elements=_port("A port."),
+                    example=[22],
+                ),
+                Option(
+                    "root_logon",
+                    CHOICE,
+                    "Whether `root` logs on by key, or not at all.",
+                    default="key",
+                    choices=("key", "none"),
+                    example="none",
+                ),
+                Option(
+                    "administrators",
+                    LIST,
+                    "Accounts that exist on the gateways, and the keys with which their owners log on.",
+                    default=(),
+                    elements=Option(
+                        "administrator",
+                        DICTIONARY,
+                        "An account.",
+                        options=(
+                            Option("user", ACCOUNT, "Its name.", required=True, example="anna"),
+                            Option(
+                                "keys",
+                                LIST,
+                                "Its public keys, each the line of a `.pub` file.",
+                                required=True,
+                                at_least=1,
+                                elements=Option("key", PUBLIC_KEY, "A key."),
+                                example=[_KEY],
+                            ),
+                            Option(
+                                "exclusive",
+                                BOOLEAN,
+                                "Whether keys in the account's own folder count no longer.",
+                                default=False,
+                                example=False,
+                            ),
+                        ),
+                    ),
+                ),
+            ),
+        ),
+        Option(
+            "firewall",
+            DICTIONARY,
+            "ufw on the gateways. Open are SSH for `ssh.networks`, what is published for everybody, and the metrics "
+            "for `monitoring_networks`.",
+            options=(
+                Option("managed", BOOLEAN, _MANAGED, default=True, example=True),
+                Option(
+                    "exact",
+                    BOOLEAN,
+                    "Whether rules that others made are removed. Otherwise they stay.",
+                    default=False,
+                    example=False,
+                ),
+                Option(
+                    "open",
+                    LIST,
+                    "What else is open, for programs of your own on the gateways.",
+                    default=(),
+                    elements=Option(
+                        "opening",
+                        DICTIONARY,
+                        "Ports, and who reaches them.",
+                        options=(
+                            Option(
+                                "ports",
+                                LIST,
+                                "The ports.",
+                                required=True,
+                                at_least=1,
+                                elements=_port("A port."),
+                                example=[9100],
+                            ),
+                            Option(
+                                "protocol",
+                                CHOICE,
+                                "Their protocol.",
+                                default="tcp",
+                                choices=("tcp", "udp"),
+                                example="tcp",
+                            ),
+                            _networks(
+                                "networks",
+                                "The networks that reach them. Empty: everybody does.",
+                                default=(),
+                                example=["10.20.0.10"],
+                            ),
+                            Option(
+                                "comment",
+                                COMMENT,
+                                "What it is for; ufw shows it.",
+                                required=True,
+                                example="node exporter",
+                            ),
+                        ),
+                    ),
+                ),
+            ),
+        ),
+        Option(
             "websites",
             LIST,
             "Other web sites behind the same gate: TLS ends at the gateway, plain HTTP goes on to the servers.",
@@ -425,5 +560,9 @@ SERVER_WEIGHT = Option(
 )
 GATEWAY_VARIABLES = (EGRESS_ADDRESS, RELAY_ADDRESS)
 SERVER_VARIABLES = (SERVER_ADDRESS, SERVER_WEIGHT)
-HOST_VARIABLES = (*(option.name for option in (*GATEWAY_VARIABLES, *SERVER_VARIABLES)), "ansible_host")
+HOST_VARIABLES = (
+    *(option.name for option in (*GATEWAY_VARIABLES, *SERVER_VARIABLES)),
+    "ansible_host",
+    "ansible_port",
+)
 """The host variables that are ever read, and no others: reading one may mean evaluating its template."""

@@ -19,7 +19,12 @@ from typing import Any
 from ansible_collections.postern.mail_gateway.plugins.module_utils import declaration_schema as schema
 from ansible_collections.postern.mail_gateway.plugins.module_utils import declaration_values as values
 from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_schema import Option
-from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_values import Address, Unfit, show
+from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_values import (
+    Address,
+    Hidden,
+    Unfit,
+    show,
+)
 
 
 @dataclass(frozen=True)
@@ -123,12 +128,13 @@ class Server:
 
 @dataclass(frozen=True)
 class Gateway:
-    """A gateway's own addresses, None where it has none; ``reached_at`` is Ansible's address for it."""
+    """A gateway's own addresses, None where it has none; Ansible reaches it at ``reached_at`` and ``ssh_port``."""
 
     name: str
     egress: Address | None
     relay: Address | None
     reached_at: Address | None
+    ssh_port: int | None
 
 
 # --- reading by the schema -------------------------------------------------------------------------------------------
@@ -146,6 +152,9 @@ _EXPECTED = {
     schema.HOST: "an address or a host name",
     schema.FILE: "the path of a file",
     schema.IDENTIFIER: "a short name of the letters a-z, digits and hyphens",
+    schema.ACCOUNT: "the name of an account",
+    schema.PUBLIC_KEY: "a public key, the line of a .pub file",
+    schema.COMMENT: "a few words",
 }
 
 _READERS: dict[str, Callable[[Any], Any]] = {
@@ -157,6 +166,9 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     schema.NETWORK: values.read_network,
     schema.FILE: values.read_path,
     schema.IDENTIFIER: values.read_identifier,
+    schema.ACCOUNT: values.read_account,
+    schema.PUBLIC_KEY: values.read_public_key,
+    schema.COMMENT: values.read_comment,
 }
 
 
@@ -179,6 +191,9 @@ def read(option: Option, path: str, value: Any, problems: Problems) -> Node:
         if option.type == schema.LIST:
             return Node(path, value, _read_list(option, path, value, problems), True)
         return Node(path, value, _read_leaf(option, value), True)
+    except Hidden as hidden:
+        problems.add(path, f"is not shown, {hidden.text}")
+        return _default(option, path)
     except Unfit as unfit:
         problems.unfit(path, value, unfit.text)
         return _default(option, path)
@@ -298,16 +313,21 @@ def _paths(option: Option, path: str) -> Iterator[str]:
 
 
 def read_gateway(name: str, inventory: Inventory, problems: Problems) -> Gateway:
-    """The gateway's host variables. Ansible's own, ansible_host, is nobody's business here unless it is an address."""
+    """The gateway's host variables. Ansible's own are nobody's business here unless they are an address and a port."""
     try:
         reached_at = values.read_address(inventory.variable(name, "ansible_host"))
     except Unfit:
         reached_at = None
+    try:
+        ssh_port = int(inventory.variable(name, "ansible_port"))
+    except (TypeError, ValueError):
+        ssh_port = None
     return Gateway(
         name,
         _read_variable(schema.EGRESS_ADDRESS, name, inventory, problems),
         _read_variable(schema.RELAY_ADDRESS, name, inventory, problems),
         reached_at,
+        ssh_port,
     )
 
 

@@ -10,8 +10,10 @@ Each ``read_…`` function takes what stands in the YAML file and returns the va
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
 import ipaddress
+import itertools
 import json
 import re
 import ssl
@@ -24,6 +26,16 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?\Z")
 _IDENTIFIER = re.compile(r"[a-z]([a-z0-9-]*[a-z0-9])?\Z")
+_ACCOUNT = re.compile(r"[a-z_][a-z0-9_.-]{0,31}\Z")
+_KEY_TYPES = (
+    "ssh-ed25519",
+    "ssh-rsa",
+    "ecdsa-sha2-nistp256",
+    "ecdsa-sha2-nistp384",
+    "ecdsa-sha2-nistp521",
+    "sk-ssh-ed25519@openssh.com",
+    "sk-ecdsa-sha2-nistp256@openssh.com",
+)
 _SHOWN = 160  # characters of a value that a sentence quotes
 _LONGEST = 1000  # characters of a value that is looked at closely
 
@@ -72,6 +84,10 @@ class Unfit(ValueError):
     def __init__(self, text: str) -> None:
         super().__init__(text)
         self.text = text
+
+
+class Hidden(Unfit):
+    """A value that isn't what it should be, and must not be quoted."""
 
 
 def show(value: Any) -> str:
@@ -137,6 +153,11 @@ def as_network(address: Address | Network) -> Network:
     if isinstance(address, (ipaddress.IPv4Network, ipaddress.IPv6Network)):
         return address
     return ipaddress.ip_network(address)
+
+
+def in_order(items: Iterable[Address | Network]) -> list[str]:
+    """The addresses and networks as texts, IPv4 first, by number."""
+    return [str(item) for item in sorted(items, key=lambda item: (item.version, as_network(item)))]
 
 
 def short(network: Network) -> str:
@@ -305,6 +326,48 @@ def read_identifier(value: Any) -> str:
             "end with a hyphen"
         )
     return text
+
+
+def read_account(value: Any) -> str:
+    """The name of an account, as Debian's adduser takes it by default (adduser.conf(5), NAME_REGEX)."""
+    expected = "the name of an account"
+    text = read_text(value, expected)
+    if not _ACCOUNT.match(text):
+        raise Unfit(f"but must be {expected}: letters a-z, digits, hyphens, dots and underscores, a letter first")
+    return text
+
+
+def read_comment(value: Any) -> str:
+    """A few words that a firewall rule can carry: ufw takes no quotes in them."""
+    expected = "a few words"
+    text = read_text(value, expected)
+    if len(text) > 60 or not text.isprintable() or set(text) & set("'\"\\`$"):
+        raise Unfit(f"but must be {expected}: at most 60 characters, without quotes, backslashes and dollar signs")
+    return text
+
+
+def read_public_key(value: Any) -> str:
+    """A public key on one line: what it says it is, and is (RFC 4253 6.6: the blob begins with the key's type).
+
+    Options before it, which sshd(8) allows, stay. A private key is never quoted in a sentence.
+    """
+    expected = "a public key, the line of a .pub file"
+    if isinstance(value, str) and "PRIVATE KEY" in value:
+        raise Hidden(f"but must be {expected}, and this is a private key; take it out and use another pair from now on")
+    text = read_text(value, expected)
+    if "\n" in text:
+        raise Unfit(f"but must be {expected}; give each key an entry of its own")
+    words = text.split()
+    for word, blob in itertools.pairwise(words):
+        if word in _KEY_TYPES:
+            try:
+                decoded = base64.b64decode(blob, validate=True)
+            except ValueError:
+                decoded = b""
+            if decoded[:4] == len(word).to_bytes(4, "big") and decoded[4 : 4 + len(word)] == word.encode():
+                return text
+            raise Unfit(f"but what stands behind {word} isn't such a key; copy the whole line of the .pub file")
+    raise Unfit(f"but must be {expected}: {listed(_KEY_TYPES[:2], 'or')} and so on, and the key behind it")
 
 
 def read_path(value: Any) -> str:

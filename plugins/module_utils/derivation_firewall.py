@@ -8,44 +8,47 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration import DeclarationError, check
-from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_rules import families, published_ports
-from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_tree import Inventory, Node
-from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_values import (
-    Address,
-    Network,
-    as_network,
+from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_rules import (
+    Site,
+    families,
+    published_ports,
+    ssh_networks,
+    ssh_ports,
 )
+from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_tree import Node
+from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_values import in_order
 
 ANY_OF_FAMILY = {4: "0.0.0.0/0", 6: "::/0"}
 
 
-def derive_firewall(declaration: Any, host: str, inventory: Inventory, ssh_port: int = 22) -> dict[str, Any]:
-    """The variables of the role firewall for one gateway.
+def derive_firewall(site: Site) -> dict[str, Any]:
+    """The role's variables for the site's first gateway.
 
-    Open are SSH for the administrators' networks, each published port on the addresses that clients reach (for
-    everybody, in the families that the gateway listens on), and the metrics' port for the monitoring networks.
-
-    :param ssh_port: where sshd listens.
-    :raises DeclarationError: the declaration isn't sound for this host.
+    Open are SSH for its networks, each published port on the addresses that clients reach (for everybody, in the
+    families that the gateway listens on), the metrics' port for the monitoring networks, and what is declared besides.
     """
-    checked = check(declaration, inventory, [host])
-    if checked.problems:
-        raise DeclarationError(checked.problems)
-    tree = checked.site.tree
+    tree = site.tree
     where = _destinations(tree)
     monitoring = [network for network in tree["monitoring_networks"].values if network.version in families(tree)]
-    rules = [_rule("SSH for administrators", ssh_port, sources=_in_order(tree["admin_networks"].values))]
-    rules += [_rule(name, port, destinations=where) for port, name in sorted(published_ports(tree).items())]
+    rules = [_rule("SSH for administrators", ssh_ports(tree, site.gateways[0]), sources=in_order(ssh_networks(tree)))]
+    rules += [_rule(name, [port], destinations=where) for port, name in sorted(published_ports(tree).items())]
     if monitoring:
         port = tree["metrics_port"].value
-        rules.append(_rule("metrics for monitoring", port, sources=_in_order(monitoring), destinations=where))
-    return {"firewall_rules": rules}
+        rules.append(_rule("metrics for monitoring", [port], sources=in_order(monitoring), destinations=where))
+    rules += sorted(map(_opening, tree["firewall"]["open"].value), key=lambda rule: (rule["comment"], rule["ports"]))
+    return {"firewall_rules": rules, "firewall_exact": tree["firewall"]["exact"].value}
 
 
-def _rule(comment: str, port: int, sources: Iterable[str] = (), destinations: Iterable[str] = ()) -> dict[str, Any]:
+def _opening(opening: Node) -> dict[str, Any]:
+    comment, ports, networks = opening["comment"].value, opening["ports"].values, opening["networks"].values
+    return {**_rule(comment, sorted(ports), sources=in_order(networks)), "protocol": opening["protocol"].value}
+
+
+def _rule(
+    comment: str, ports: list[int], sources: Iterable[str] = (), destinations: Iterable[str] = ()
+) -> dict[str, Any]:
     return {
-        "ports": [port],
+        "ports": ports,
         "protocol": "tcp",
         "sources": list(sources),
         "destinations": list(destinations),
@@ -57,11 +60,6 @@ def _destinations(tree: Node) -> list[str]:
     """The addresses that clients reach; where none are declared, any of a family that the gateway listens on."""
     addresses = [address for address in tree["service_addresses"].values if address.version in families(tree)]
     if addresses:
-        return _in_order(addresses)
+        return in_order(addresses)
     listening = families(tree)
     return [] if listening == {4, 6} else [ANY_OF_FAMILY[family] for family in sorted(listening)]
-
-
-def _in_order(items: Iterable[Address | Network]) -> list[str]:
-    """As texts, IPv4 first, by number."""
-    return [str(item) for item in sorted(items, key=lambda item: (item.version, as_network(item)))]

@@ -5,22 +5,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
+from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_rules import Site
 
-def derive_sshd(declaration: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the role's variables; all others keep their defaults.
 
-    :param declaration: ``mail_gateway``, of which ``ssh`` counts: ``ports`` (empty leaves the host's as they are),
-      ``root_logon`` (``key`` or ``none``), and ``administrators``, a list of ``{user, keys, exclusive}``.
-    """
-    ssh = declaration.get("ssh") or {}
+def derive_sshd(site: Site) -> dict[str, Any]:
+    """The role's variables; all others keep their defaults."""
+    ssh = site.tree["ssh"]
+    administrators = sorted(ssh["administrators"].value, key=lambda administrator: str(administrator["user"].value))
     return {
-        "sshd_ports": list(ssh.get("ports", [])),
-        "sshd_root_logon": ssh.get("root_logon", "key"),
+        "sshd_ports": sorted(ssh["ports"].values),
+        "sshd_root_logon": ssh["root_logon"].value,
         "sshd_authorized_keys": [
-            {"user": entry["user"], "keys": list(entry["keys"]), "exclusive": bool(entry.get("exclusive", False))}
-            for entry in ssh.get("administrators", [])
+            {
+                "user": administrator["user"].value,
+                "keys": administrator["keys"].values,
+                "exclusive": administrator["exclusive"].value,
+            }
+            for administrator in administrators
         ],
     }

@@ -65,6 +65,7 @@ PLURALS = {
     "address": "addresses",
     "network": "networks",
     "dictionary": "dictionaries",
+    "public key": "public keys",
 }
 FIRST_VERSION = "0.1.0"
 

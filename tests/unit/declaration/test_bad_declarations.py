@@ -10,6 +10,7 @@ from tools.declared import DROP, declared
 from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration import validate
 from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_tree import Unevaluated
 
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f anna"
 # What is changed in the sound declaration (tools/declared.py), and what is said about it.
 BAD: list[tuple[dict[str, Any], list[str]]] = [
     # shape
@@ -17,13 +18,13 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
     (
         {"mail_gateway": []},
         [
-            "mail_gateway is [], but must be a dictionary with the keys hostname, domains, admin_networks, monitoring_networks, service_addresses, ipv6, exchange, https, smtp, imap, pop, certificate, websites and metrics_port."
+            "mail_gateway is [], but must be a dictionary with the keys hostname, domains, admin_networks, monitoring_networks, service_addresses, ipv6, exchange, https, smtp, imap, pop, certificate, ssh, firewall, websites and metrics_port."
         ],
     ),
     (
         {"mail_gateway": "mail.example.com"},
         [
-            'mail_gateway is "mail.example.com", but must be a dictionary with the keys hostname, domains, admin_networks, monitoring_networks, service_addresses, ipv6, exchange, https, smtp, imap, pop, certificate, websites and metrics_port.'
+            'mail_gateway is "mail.example.com", but must be a dictionary with the keys hostname, domains, admin_networks, monitoring_networks, service_addresses, ipv6, exchange, https, smtp, imap, pop, certificate, ssh, firewall, websites and metrics_port.'
         ],
     ),
     (
@@ -49,7 +50,7 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
     (
         {"zone": 1},
         [
-            "mail_gateway.zone isn't known; the keys here are hostname, domains, admin_networks, monitoring_networks, service_addresses, ipv6, exchange, https, smtp, imap, pop, certificate, websites and metrics_port."
+            "mail_gateway.zone isn't known; the keys here are hostname, domains, admin_networks, monitoring_networks, service_addresses, ipv6, exchange, https, smtp, imap, pop, certificate, ssh, firewall, websites and metrics_port."
         ],
     ),
     (
@@ -77,7 +78,7 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
     (
         {"two words": 1},
         [
-            'mail_gateway["two words"] isn\'t known; the keys here are hostname, domains, admin_networks, monitoring_networks, service_addresses, ipv6, exchange, https, smtp, imap, pop, certificate, websites and metrics_port.'
+            'mail_gateway["two words"] isn\'t known; the keys here are hostname, domains, admin_networks, monitoring_networks, service_addresses, ipv6, exchange, https, smtp, imap, pop, certificate, ssh, firewall, websites and metrics_port.'
         ],
     ),
     ({"hostname": DROP}, ["mail_gateway.hostname is missing; it must be a full name such as mail.example.com."]),
@@ -1311,6 +1312,86 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
             'mail_gateway.exchange.ca_file is "/etc/hostname", which holds no certificate; it must be the authority\'s certificate as a PEM file.'
         ],
     ),
+    # ssh and firewall
+    ({"ssh.root_logon": "yes"}, ['mail_gateway.ssh.root_logon is "yes", but must be key or none.']),
+    ({"ssh.ports": [25]}, ["mail_gateway.ssh.ports[0] is 25, which is the port of smtp; choose another."]),
+    ({"ssh.ports": [0]}, ["mail_gateway.ssh.ports[0] is 0, but must be from 1 to 65535."]),
+    (
+        {"ssh.ports": [2222], "metrics_port": 2222},
+        ["mail_gateway.metrics_port is 2222, which is the port of ssh; choose another, such as 8404."],
+    ),
+    ({"ssh.networks": []}, ["mail_gateway.ssh.networks is [], but must have at least one entry."]),
+    (
+        {"ssh.networks": ["0.0.0.0/0"]},
+        ['mail_gateway.ssh.networks[0] is "0.0.0.0/0", which is everybody; name the networks of the administrators.'],
+    ),
+    (
+        {"ssh.administrators": [{"user": "Anna", "keys": [KEY]}]},
+        [
+            'mail_gateway.ssh.administrators[0].user is "Anna", but must be the name of an account: letters a-z, digits, hyphens, dots and underscores, a letter first.'
+        ],
+    ),
+    (
+        {"ssh.administrators": [{"user": "anna"}]},
+        ["mail_gateway.ssh.administrators[0].keys is missing; it must be a list."],
+    ),
+    (
+        {"ssh.administrators": [{"user": "anna", "keys": []}]},
+        ["mail_gateway.ssh.administrators[0].keys is [], but must have at least one entry."],
+    ),
+    (
+        {"ssh.administrators": [{"user": "anna", "keys": ["files/anna.pub"]}]},
+        [
+            'mail_gateway.ssh.administrators[0].keys[0] is "files/anna.pub", but must be a public key, the line of a .pub file: ssh-ed25519 or ssh-rsa and so on, and the key behind it.'
+        ],
+    ),
+    (
+        {"ssh.administrators": [{"user": "anna", "keys": ["ssh-rsa " + KEY.split()[1]]}]},
+        [
+            f'mail_gateway.ssh.administrators[0].keys[0] is "ssh-rsa {KEY.split()[1]}", but what stands behind ssh-rsa isn\'t such a key; copy the whole line of the .pub file.'
+        ],
+    ),
+    (
+        {"ssh.administrators": [{"user": "anna", "keys": [f"{KEY}\n{KEY}"]}]},
+        [
+            f'mail_gateway.ssh.administrators[0].keys[0] is "{KEY}\\n{KEY[:71]}…, but must be a public key, the line of a .pub file; give each key an entry of its own.'
+        ],
+    ),
+    (
+        {"ssh.administrators": [{"user": "anna", "keys": ["-----BEGIN OPENSSH PRIVATE KEY-----\nb3Bl"]}]},
+        [
+            "mail_gateway.ssh.administrators[0].keys[0] is not shown, but must be a public key, the line of a .pub file, and this is a private key; take it out and use another pair from now on."
+        ],
+    ),
+    (
+        {"ssh.administrators": [{"user": "anna", "keys": [KEY]}, {"user": "anna", "keys": [KEY + "2"]}]},
+        [
+            'mail_gateway.ssh.administrators[1].user is "anna", which is mail_gateway.ssh.administrators[0].user already; put its keys in one entry.'
+        ],
+    ),
+    (
+        {"firewall.open": [{"ports": [443], "comment": "x"}]},
+        [
+            "mail_gateway.firewall.open[0].ports[0] is 443, which is the port of https; what is published says who reaches it."
+        ],
+    ),
+    (
+        {"firewall.open": [{"ports": [22], "comment": "x"}]},
+        [
+            "mail_gateway.firewall.open[0].ports[0] is 22, which is the port of ssh; mail_gateway.ssh.networks says who reaches it."
+        ],
+    ),
+    (
+        {"firewall.open": [{"ports": [9100], "comment": "it's"}]},
+        [
+            'mail_gateway.firewall.open[0].comment is "it\'s", but must be a few words: at most 60 characters, without quotes, backslashes and dollar signs.'
+        ],
+    ),
+    (
+        {"firewall.open": [{"ports": [9100], "protocol": "vrrp", "comment": "x"}]},
+        ['mail_gateway.firewall.open[0].protocol is "vrrp", but must be tcp or udp.'],
+    ),
+    ({"firewall.rules": []}, ["mail_gateway.firewall.rules isn't known; the keys here are managed, exact and open."]),
 ]
 
 

@@ -39,12 +39,33 @@ def derived(changes: dict[str, Any] | None = None, host: str = "gw1") -> dict[st
     return derive_gateway(declaration, host, inventory)
 
 
+def opened(comment: str, port: int, sources: list[str] | None = None) -> dict[str, Any]:
+    return {"ports": [port], "protocol": "tcp", "sources": sources or [], "destinations": [], "comment": comment}
+
+
 # --- by example ------------------------------------------------------------------------------------------------------
 
 
 def test_the_whole_result() -> None:
-    """One gateway's variables, as written down in the role's argument specification."""
+    """One gateway's variables, as written down in the roles' argument specifications."""
     assert derived() == {
+        "managed": {"sshd": True, "firewall": True},
+        "sshd_ports": [],
+        "sshd_root_logon": "key",
+        "sshd_authorized_keys": [],
+        "firewall_rules": [
+            opened("SSH for administrators", 22, ["198.51.100.0/24", "2001:db8:a::/64"]),
+            opened("smtp", 25),
+            opened("http", 80),
+            opened("pop3", 110),
+            opened("imap", 143),
+            opened("https", 443),
+            opened("submission", 587),
+            opened("imaps", 993),
+            opened("pop3s", 995),
+            opened("metrics for monitoring", 8404, ["10.20.0.10/32"]),
+        ],
+        "firewall_exact": False,
         "haproxy_listen_addresses": ["0.0.0.0", "::"],
         "haproxy_hostname": "mail.example.com",
         "haproxy_servers": [
@@ -176,17 +197,13 @@ def test_what_is_wrong_is_refused() -> None:
     ]
 
 
-def test_the_role_takes_what_is_derived() -> None:
+@pytest.mark.parametrize("role", ["sshd", "firewall", "haproxy"])
+def test_the_roles_take_what_is_derived(role: str) -> None:
     """The names and the types are those of the role's argument specification."""
-    options = yaml.safe_load((ROOT / "roles/haproxy/meta/argument_specs.yml").read_text())["argument_specs"]["main"]
-    result = ArgumentSpecValidator(options["options"]).validate(derived())
-    assert result.error_messages == []
-
-
-def test_the_playbook_hands_over_what_is_derived() -> None:
-    plays = yaml.safe_load((ROOT / "playbooks/gateway.yml").read_text())
-    handed = {name for play in plays for role in play.get("roles", ()) for name in role["vars"]}
-    assert handed == derived().keys()
+    options = yaml.safe_load((ROOT / "roles" / role / "meta/argument_specs.yml").read_text())["argument_specs"]["main"]
+    variables = {name: value for name, value in derived().items() if name.startswith(f"{role}_")}
+    assert variables
+    assert ArgumentSpecValidator(options["options"]).validate(variables).error_messages == []
 
 
 # --- by properties ---------------------------------------------------------------------------------------------------

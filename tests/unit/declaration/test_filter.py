@@ -24,7 +24,7 @@ class Watched(Mapping[str, Any]):
         self.variables = {**variables, "a_secret": "{{ undefined }}"}
 
     def __getitem__(self, name: str) -> Any:
-        assert name.startswith("mail_gateway_") or name == "ansible_host", f"{name} was read."
+        assert name.startswith("mail_gateway_") or name in ("ansible_host", "ansible_port"), f"{name} was read."
         return self.variables[name]
 
     def __iter__(self) -> Iterator[str]:

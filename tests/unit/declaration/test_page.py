@@ -37,8 +37,9 @@ def test_the_examples_are_sound() -> None:
 
 def test_the_full_example_has_every_key() -> None:
     block = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(), re.DOTALL)[1]
+    entries = {id(option.elements) for option in every(schema.DECLARATION)}
     for option in every(schema.DECLARATION):
-        if option.name not in ("domain", "network", "address", "directory", "name", "website", "server"):
+        if id(option) not in entries:
             assert re.search(rf"\b{option.name}:", block), f"{option.name} isn't in the example."
 
 

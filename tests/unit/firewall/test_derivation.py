@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from typing import Any
 
 from hypothesis import given, settings
@@ -11,7 +12,6 @@ from tools.declared import declared
 
 from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration import validate
 from ansible_collections.postern.mail_gateway.plugins.module_utils.derivation import derive_gateway
-from ansible_collections.postern.mail_gateway.plugins.module_utils.derivation_firewall import derive_firewall
 from ansible_collections.postern.mail_gateway.plugins.module_utils.ufw_rules import Connection, decide, wanted_rules
 
 #: What a rule has where the declaration's doesn't say; the module's own defaults.
@@ -22,6 +22,7 @@ DEFAULTS: dict[str, Any] = {
 }  # fmt: skip
 
 ADMINS = ["198.51.100.0/24", "2001:db8:a::/64", "10.60.0.1"]
+SSH_ONLY = ["192.0.2.64/27", "2001:db8:77::/64"]
 MONITORS = ["10.50.0.0/16", "10.20.0.10", "2001:db8:b::/64"]
 SERVICES = ["203.0.113.10", "203.0.113.11", "2001:db8:25::10"]
 HERE = [*SERVICES, "10.10.0.11", "2001:db8:99::1"]  # addresses of the gateway, declared ones and others
@@ -40,6 +41,13 @@ def changes(draw: st.DrawFn) -> dict[str, Any]:
         found["ipv6"] = draw(st.booleans())
     if draw(st.booleans()) and any(found[f"{service}.enabled"] for service in ("https", "smtp", "imap", "pop")):
         found["websites"] = []
+    found["ssh.ports"] = draw(st.lists(st.sampled_from([22, 2222]), unique=True))
+    if draw(st.booleans()):
+        found["gw1.ansible_port"] = 2222
+    if draw(st.booleans()):
+        found["ssh.networks"] = draw(st.lists(st.sampled_from(SSH_ONLY), min_size=1, unique=True))
+    if draw(st.booleans()):
+        found["firewall.open"] = [{"ports": [3306], "networks": [SSH_ONLY[0]], "comment": "data base"}]
     if draw(st.booleans()):
         found["metrics_port"] = draw(st.integers(9000, 9100))
     return found
@@ -50,42 +58,45 @@ def inside(address: str, networks: list[str]) -> bool:
 
 
 @settings(max_examples=60, deadline=None)
-@given(changes(), st.sampled_from([22, 2222]))
-def test_open_ports_are_published_ports(changed: dict[str, Any], ssh_port: int) -> None:
+@given(changes())
+def test_open_ports_are_published_ports(changed: dict[str, Any]) -> None:
     declaration, inventory = declared(changed)
     if validate(declaration, inventory):
         return  # IPv6 asked for without an address, say
-    haproxy = derive_gateway(declaration, "gw1", inventory)
-    described = derive_firewall(declaration, "gw1", inventory, ssh_port)["firewall_rules"]
-    rules = wanted_rules([{**DEFAULTS, **rule} for rule in described], {}, "postern")
+    derived = derive_gateway(declaration, "gw1", inventory)
+    rules = wanted_rules([{**DEFAULTS, **rule} for rule in derived["firewall_rules"]], {}, "postern")
     # What HAProxy listens on, from the other derivation.
-    published = {service["port"] for service in haproxy["haproxy_tcp_services"]}
-    if haproxy["haproxy_exchange_hostnames"] or haproxy["haproxy_websites"]:
+    published = {service["port"] for service in derived["haproxy_tcp_services"]}
+    if derived["haproxy_exchange_hostnames"] or derived["haproxy_websites"]:
         published |= {80, 443}
-    metrics = haproxy["haproxy_metrics_port"]
+    metrics = derived["haproxy_metrics_port"]
+    own_port = changed.get("gw1.ansible_port")
+    ssh = {*changed["ssh.ports"], own_port} - {None} or {22}
+    administrators = changed.get("ssh.networks", declaration["admin_networks"])
     ports = {21, 22, 25, 80, 110, 143, 443, 465, 587, 993, 995, 2222, 8080, 8404, 3306, metrics}
     for client in CLIENTS:
         for server in HERE:
             if ipaddress.ip_address(client).version != ipaddress.ip_address(server).version:
                 continue
             everywhere = "::" if ":" in server else "0.0.0.0"
-            listens = {server, everywhere} & set(haproxy["haproxy_listen_addresses"])
+            listens = {server, everywhere} & set(derived["haproxy_listen_addresses"])
             for port in ports:
                 wanted = (
                     (port in published and bool(listens))
-                    or (port == ssh_port and inside(client, declaration["admin_networks"]))
+                    or (port in ssh and inside(client, administrators))
+                    or (port == 3306 and "firewall.open" in changed and inside(client, SSH_ONLY[:1]))
                     or (port == metrics and bool(listens) and inside(client, declaration["monitoring_networks"]))
                 )
                 action, rule = decide(rules, Connection(client, server, port), "deny")
                 assert (action == "allow") == wanted, (client, server, port, rule)
     # Nothing but TCP to this host, and nothing for all ports.
     assert all(rule.protocol == "tcp" and rule.direction == "in" and not rule.routed for rule in rules)
-    assert all(rule.dport.isdecimal() for rule in rules)
+    assert all(re.fullmatch(r"\d+(,\d+)*", rule.dport) for rule in rules)
 
 
 def test_by_example() -> None:
     declaration, inventory = declared({"service_addresses": ["203.0.113.10"], "imap.enabled": False})
-    rules = derive_firewall(declaration, "gw1", inventory)["firewall_rules"]
+    rules = derive_gateway(declaration, "gw1", inventory)["firewall_rules"]
     assert rules[0] == {
         "ports": [22],
         "protocol": "tcp",
@@ -107,4 +118,4 @@ def test_the_order_of_what_is_declared_makes_no_difference() -> None:
     one, inventory = declared({"service_addresses": SERVICES})
     other, _ = declared({"service_addresses": SERVICES[::-1]})
     other["admin_networks"] = other["admin_networks"][::-1]
-    assert derive_firewall(one, "gw1", inventory) == derive_firewall(other, "gw1", inventory)
+    assert derive_gateway(one, "gw1", inventory) == derive_gateway(other, "gw1", inventory)

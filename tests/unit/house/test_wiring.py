@@ -15,10 +15,15 @@ ROOT = Path(__file__).resolve().parents[3]
 
 def wired() -> dict[str, str]:
     """Return role variable → expression of all the roles in playbooks/gateway.yml."""
+    return {name: expression for role in roles() for name, expression in role.get("vars", {}).items()}
+
+
+def roles() -> list[dict[str, Any]]:
+    """Return the roles in playbooks/gateway.yml, in order."""
     plays: list[dict[str, Any]] = yaml.safe_load((ROOT / "playbooks" / "gateway.yml").read_text())
-    roles = [role for play in plays for role in play.get("roles", ())]
-    assert roles
-    return {name: expression for role in roles for name, expression in role.get("vars", {}).items()}
+    found = [role for play in plays for role in play.get("roles", ())]
+    assert found
+    return found
 
 
 def test_every_derived_variable_reaches_its_role_under_its_own_name() -> None:
@@ -35,4 +40,9 @@ def test_every_derived_variable_reaches_its_role_under_its_own_name() -> None:
         },
     )
     derived = derive_gateway(declaration, "gw1", inventory)
+    managed = derived.pop("managed")
     assert wired() == {name: "{{ gateway." + name + " }}" for name in derived}
+    # Each role that can be left out is left out when it isn't managed; the others always run.
+    assert {role["role"].rpartition(".")[2]: role["when"] for role in roles() if "when" in role} == {
+        name: f"gateway.managed.{name}" for name in managed
+    }

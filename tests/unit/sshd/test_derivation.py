@@ -3,26 +3,38 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import yaml
+from tools.declared import declared
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils.derivation_sshd import derive_sshd
+from ansible_collections.postern.mail_gateway.plugins.module_utils.derivation import derive_gateway
 
 DEFAULTS = Path(__file__).resolve().parents[3] / "roles" / "sshd" / "defaults" / "main.yml"
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f anna"
+
+
+def derived(changes: dict[str, Any]) -> dict[str, Any]:
+    declaration, inventory = declared(changes)
+    found = derive_gateway(declaration, "gw1", inventory)
+    return {name: value for name, value in found.items() if name.startswith("sshd_")}
 
 
 def test_nothing_declared_is_the_roles_defaults() -> None:
     defaults = yaml.safe_load(DEFAULTS.read_text())
-    for declaration in ({}, {"ssh": {}}, {"ssh": None}):
-        derived = derive_sshd(declaration)
-        assert derived == {name: defaults[name] for name in derived}
+    found = derived({"ssh": {}})
+    assert found == {name: defaults[name] for name in found}
+    assert found
 
 
 def test_what_is_declared_arrives() -> None:
-    anna = {"user": "anna", "keys": ["ssh-ed25519 AAAA anna"]}
-    derived = derive_sshd({"ssh": {"ports": [2222], "root_logon": "none", "administrators": [anna]}})
-    assert derived == {
-        "sshd_ports": [2222],
+    ssh = {"ports": [2222, 22], "root_logon": "none"}
+    ssh["administrators"] = [{"user": "berta", "keys": [KEY], "exclusive": True}, {"user": "anna", "keys": [KEY]}]
+    assert derived({"ssh": ssh}) == {
+        "sshd_ports": [22, 2222],
         "sshd_root_logon": "none",
-        "sshd_authorized_keys": [{**anna, "exclusive": False}],
+        "sshd_authorized_keys": [
+            {"user": "anna", "keys": [KEY], "exclusive": False},
+            {"user": "berta", "keys": [KEY], "exclusive": True},
+        ],
     }
