@@ -13,8 +13,10 @@ from __future__ import annotations
 import hashlib
 import re
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 DIGEST_PLACE = "@DIGEST@"
 DIGEST_PREFIX = "postern.mail_gateway "
@@ -167,6 +169,35 @@ def drained_file(answer: str) -> str:
     """
     header = answer.strip().splitlines()[:2]
     return "\n".join([*header, *(state.line for state in server_states(answer) if state.drained)]) + "\n"
+
+
+def write_states(path: Path, text: str) -> None:
+    """Write a server state file (``server-state-file`` in HAProxy's configuration) in one step."""
+    fresh = path.with_name(f".{path.name}.new")
+    fresh.write_text(text, encoding="utf-8")
+    fresh.replace(path)
+
+
+@contextmanager
+def handed_over(socket_path: str, state_file: Path) -> Iterator[None]:
+    """While this lasts, a process that starts knows of the servers what the running one knows.
+
+    It would take each for healthy until its second failed check otherwise, and send people to a sick one meanwhile.
+    Afterwards the file holds the drained servers alone again: what is known of the others gets old.
+    """
+    try:
+        answer = ask(socket_path, "show servers state")
+        afterwards = drained_file(answer)
+        known = state_file.exists()
+    except (OSError, ValueError):
+        known = False
+    if known:
+        write_states(state_file, answer)
+    try:
+        yield
+    finally:
+        if known:
+            write_states(state_file, afterwards)
 
 
 def running_digest(path: str) -> str | None:

@@ -160,7 +160,9 @@ from ansible_collections.postern.mail_gateway.plugins.module_utils.file_transact
 from ansible_collections.postern.mail_gateway.plugins.module_utils.haproxy_runtime import (
     DIGEST_PLACE,
     DIGEST_PREFIX,
+    Running,
     digest,
+    handed_over,
     messages,
     running,
     running_digest,
@@ -168,6 +170,7 @@ from ansible_collections.postern.mail_gateway.plugins.module_utils.haproxy_runti
 )
 
 MAIN = "haproxy.cfg"
+STATES = "drained-servers"  # relative to the folder; the role's configuration reads it
 LOCK = "/run/postern-haproxy.lock"
 
 
@@ -318,8 +321,11 @@ class Configuration:
         """
         since = f"@{time.time():.6f}"
         before = running(self.socket)
-        active = self.active()
-        done = run("systemctl", "reload" if active else "start", self.service)
+        with handed_over(self.socket, self.folder / STATES):
+            return self._reload(wanted, since, before)
+
+    def _reload(self, wanted: str | None, since: str, before: Running | None) -> str:
+        done = run("systemctl", "reload" if self.active() else "start", self.service)
         deadline = time.monotonic() + self.module.params["timeout"]
         tries = 0
         while done.returncode == 0 and time.monotonic() < deadline:

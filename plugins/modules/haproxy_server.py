@@ -70,7 +70,6 @@ sessions:
 
 import csv
 import io
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -81,6 +80,7 @@ from ansible_collections.postern.mail_gateway.plugins.module_utils.haproxy_runti
     ask,
     drained_file,
     server_states,
+    write_states,
 )
 
 STATES = {"drained": "drain", "ready": "ready"}
@@ -94,13 +94,6 @@ def backends(socket: str, server: str) -> dict[str, dict[str, Any]]:
         for line in table
         if line["svname"] == server
     }
-
-
-def remember(socket: str, path: Path) -> None:
-    """Write the drained servers where HAProxy finds them at its next start."""
-    fresh = path.with_name(f".{path.name}.new")
-    fresh.write_text(drained_file(ask(socket, "show servers state")), encoding="utf-8")
-    os.replace(fresh, path)
 
 
 def change(module: AnsibleModule) -> dict[str, Any]:
@@ -122,7 +115,7 @@ def change(module: AnsibleModule) -> dict[str, Any]:
             if said:
                 raise ValueError(f"HAProxy leaves {state.backend}/{server} as it is: {said.splitlines()[0]}")
         if other or stale:
-            remember(socket, path)
+            write_states(path, drained_file(ask(socket, "show servers state")))
     found = backends(socket, server)
     deadline = time.monotonic() + module.params["wait"]
     while drain and any(one["sessions"] for one in found.values()) and time.monotonic() < deadline:

@@ -143,7 +143,7 @@ def test_run_that_was_cut_short_is_made_good(serve: Serve, short: Path, state_fi
     line = f"server-state-file {state_file}"
     with serve(line, BACKENDS):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(module, "remember", remember)
+            patch.setattr(module, "write_states", remember)
             with pytest.raises(Killed):
                 run(short, "ex1", "drained")
         run(short, "ex1", "drained")
