@@ -2,10 +2,11 @@
 """The lab's hosts, as an Ansible inventory. The lab writes down where it is; everything else is written here."""
 
 import json
+import os
 import sys
 from pathlib import Path
 
-STATE = Path(__file__).resolve().parents[2] / ".cache" / "lab" / "lab.json"
+STATE = Path(__file__).resolve().parents[2] / ".cache" / f"lab{os.environ.get('POSTERN_LAB', '')}" / "lab.json"
 
 
 def inventory() -> dict[str, object]:

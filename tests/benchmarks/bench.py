@@ -20,7 +20,7 @@ from lab import Lab
 from plays import play
 
 GATEWAYS = {"gw1": "HAProxy 2.6", "gw2": "HAProxy 3.0"}
-MOST_TASKS = 20
+MOST_TASKS = 30
 LEAST_THROUGHPUT = 0.95
 RELOADS = 20
 PAIRS = 5  # of runs on the converged gateway

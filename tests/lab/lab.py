@@ -21,9 +21,12 @@ from lab.podman import ENVIRONMENT, check_machine, containers, last_line, make_r
 from lab.topology import HOSTS, NETWORKS
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDER = ROOT / ".cache" / "lab"
+#: A checkout can have a second lab: with POSTERN_LAB=2 everything here is about that one.
+NUMBER = os.environ.get("POSTERN_LAB", "")
+FOLDER = ROOT / ".cache" / f"lab{NUMBER}"
+OWNER = f"{ROOT}:{NUMBER}" if NUMBER else str(ROOT)
 CHECKOUT_LABEL = "postern.checkout"
-MINE = f"{CHECKOUT_LABEL}={ROOT}"
+MINE = f"{CHECKOUT_LABEL}={OWNER}"
 SLOT_LABEL = "postern.lab"
 SPEC_LABEL = "postern.spec"
 RUN = ["--systemd=always", "--cap-add=NET_ADMIN,NET_RAW,SYS_ADMIN,AUDIT_WRITE", "--memory=2g", "--detach"]
@@ -73,7 +76,7 @@ class Lab:
         """Return the slot in lab.json, unless the file is missing, broken, or was copied from another checkout."""
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             document = json.loads((FOLDER / "lab.json").read_text())
-            if document["checkout"] == str(ROOT) and document["slot"] in topology.SLOTS:
+            if document["checkout"] == OWNER and document["slot"] in topology.SLOTS:
                 return int(document["slot"])
         return None
 
@@ -253,19 +256,19 @@ class Lab:
                 return slots.pop()
             if own:
                 cls._remove_all()
-            slot = topology.choose_slot(ROOT, _used_subnets(), cls._remembered())
+            slot = topology.choose_slot(OWNER, _used_subnets(), cls._remembered())
             for network in NETWORKS:
                 v4, v6 = topology.subnets(slot, network)
                 podman(
                     "network", "create", "--internal", "--disable-dns", "--ipv6", f"--subnet={v4}", f"--subnet={v6}",
-                    f"--label={CHECKOUT_LABEL}={ROOT}", f"--label={SLOT_LABEL}={slot}",
+                    f"--label={MINE}", f"--label={SLOT_LABEL}={slot}",
                     f"postern-{slot}-{network}",
                 )  # fmt: skip
             return slot
 
     @staticmethod
     def _own_networks() -> list[dict[str, Any]]:
-        return [entry for entry in networks() if (entry.get("labels") or {}).get(CHECKOUT_LABEL) == str(ROOT)]
+        return [entry for entry in networks() if (entry.get("labels") or {}).get(CHECKOUT_LABEL) == OWNER]
 
     @classmethod
     def _remove_all(cls) -> None:
@@ -347,7 +350,7 @@ class Lab:
     def _create_one(self, name: str) -> None:
         hosts.empty_state(name, self.folder)
         arguments, spec = self._spec(name)
-        labels = {CHECKOUT_LABEL: str(ROOT), SLOT_LABEL: self.slot, "postern.host": name, SPEC_LABEL: spec}
+        labels = {CHECKOUT_LABEL: OWNER, SLOT_LABEL: self.slot, "postern.host": name, SPEC_LABEL: spec}
         podman(
             "run",
             f"--name={self.container(name)}",
@@ -389,7 +392,7 @@ class Lab:
             known += [f"{addresses} {' '.join(line.split()[:2])}" for line in keys.splitlines()]
         self._replace("ssh/known_hosts", "\n".join(known) + "\n")
         description = {
-            "checkout": str(ROOT),
+            "checkout": OWNER,
             "slot": self.slot,
             "networks": {name: [str(subnet) for subnet in topology.subnets(self.slot, name)] for name in NETWORKS},
             "hosts": {

@@ -7,7 +7,6 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from pathlib import Path
 
 from lab.errors import LabError
 
@@ -69,19 +68,20 @@ def _is_free(slot: int, used: Iterable[Network]) -> bool:
     return not any(subnet.version == other.version and subnet.overlaps(other) for subnet in wanted for other in used)
 
 
-def choose_slot(checkout: Path, used: Iterable[Network], remembered: int | None = None) -> int:
-    """Choose the slot of a checkout.
+def choose_slot(owner: str, used: Iterable[Network], remembered: int | None = None) -> int:
+    """Choose the slot of a lab.
 
     Args:
-        checkout: Root of the working copy. Its path decides where the search begins, so that it mostly gets the same.
+        owner: The lab's working copy, and its number if it is the second one there. This decides where the search
+            begins, so that it mostly gets the same.
         used: Subnets that belong to somebody else: networks of other labs, routes and addresses of this machine.
-        remembered: The slot that this checkout had last time.
+        remembered: The slot that this lab had last time.
 
     Raises:
         LabError: Every slot is taken.
     """
     used = [network for network in used if network.prefixlen > 0]
-    start = int.from_bytes(hashlib.sha256(str(checkout).encode()).digest()[:4], "big") % len(SLOTS)
+    start = int.from_bytes(hashlib.sha256(owner.encode()).digest()[:4], "big") % len(SLOTS)
     candidates = [SLOTS[(start + step) % len(SLOTS)] for step in range(len(SLOTS))]
     if remembered is not None and remembered in SLOTS:
         candidates.insert(0, remembered)

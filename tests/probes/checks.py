@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import csv
 import io
+import re
+import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -282,6 +284,43 @@ def metrics(lab: Lab, gateway: str) -> list[Row]:
     return rows
 
 
+def logons(lab: Lab, gateway: str) -> list[Row]:
+    """Who comes from the administrators' network logs on by key, and sshd takes nothing else."""
+    with_key = ssh(lab, gateway, ["-i", str(lab.folder / "ssh" / "id_ed25519"), "-o", "IdentitiesOnly=yes"], "hostname")
+    without = ssh(lab, gateway, ["-o", "PubkeyAuthentication=no"], "hostname")
+    why = re.search(r"Permission denied \(.*?\)", without.stderr)
+    told = why[0] if why else (without.stdout or without.stderr).strip()
+    return [
+        Row(
+            "here",
+            "SSH logon with the key",
+            with_key.stdout.strip() or with_key.stderr.strip(),
+            with_key.returncode == 0,
+        ),
+        Row("here", "SSH logon without a key", told, told == "Permission denied (publickey)"),
+    ]
+
+
+def ssh(lab: Lab, gateway: str, options: list[str], command: str) -> subprocess.CompletedProcess[str]:
+    """Log on from this machine, over a connection of its own."""
+    known = [f"UserKnownHostsFile={lab.folder / 'ssh' / 'known_hosts'}", "StrictHostKeyChecking=yes", "BatchMode=yes"]
+    common = [word for option in [*known, "ControlPath=none", "ConnectTimeout=10"] for word in ("-o", option)]
+    argv = ["ssh", "-F", "none", *common, *options, f"operator@{lab.address(gateway, 'admin')}", command]
+    return subprocess.run(argv, check=False, capture_output=True, text=True, timeout=60)
+
+
+def closed_ports(lab: Lab, gateway: str) -> list[Row]:
+    """What listens for administrators doesn't answer anybody else."""
+    rows = []
+    for place, network, open_ in (("client", "outside", False), ("admin", "admin", True)):
+        for family in (4, 6):
+            address = lab.address(gateway, network, family)
+            (answer,) = ask(lab, place, {"kind": "tcp", "connect": address, "port": 22, "timeout": 3})
+            told = "open" if "error" not in answer else str(answer["error"])
+            rows.append(Row(place, f"port 22 over IPv{family}", told, ("error" not in answer) == open_))
+    return rows
+
+
 def sick_virtual_directory(lab: Lab, gateway: str) -> list[Row]:
     """One service of one server is sick: it alone leaves, and nobody notices."""
     exchange(lab, "ex1", "set", "ServerComponentState[EwsProxy].State", '"Inactive"')
@@ -354,6 +393,8 @@ CHECKS: tuple[Callable[[Lab, str], list[Row]], ...] = (
     mail,
     mailboxes,
     metrics,
+    logons,
+    closed_ports,
     sick_virtual_directory,
     server_down,
 )

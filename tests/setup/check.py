@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Run everything that must pass, and count: `make test`. With the argument `lint`, the linters alone.
 
-A part is a list of commands. What runs beside other parts is shown when it is through, the rest as it comes.
+A part is a list of commands. Parts run side by side, and each is shown when it is through. Scenarios share the gateways
+of a lab, so they run one after the other there; there are two labs.
 Counted are: each linter, each test that pytest ran (by its JUnit files), and each step of a molecule scenario. A part
 that fails without a failure to count counts as one. The total goes to `.cache/results/summary` as well.
 """
@@ -16,6 +17,7 @@ import xml.etree.ElementTree as ET
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / ".cache" / "results"
@@ -34,6 +36,7 @@ class Part:
 
     title: str
     commands: list[list[str]]
+    lab: str = ""
     counts_commands: bool = False
     goes_on: bool = False
     passed: int = 0
@@ -61,21 +64,30 @@ LINT = Part(
     goes_on=True,
 )
 UNIT = Part("unit", [["pytest", "--quiet", "--numprocesses=2"]])
-LAB_UP = Part("lab", [[*LAB, "up"]])
-# One after the other, because scenarios share the lab's gateways.
-SCENARIOS = [
-    Part(f"molecule {name}", [["molecule", "test", "--no-command-borders", "--scenario-name", name]])
-    for name in ("haproxy", "default")
-]
+#: Scenarios by the number of the lab that they run in, each lab with about the same work.
+LANES = {"": ("haproxy", "sshd"), "2": ("default", "firewall")}
+
+
+def lane(number: str, names: tuple[str, ...]) -> list[Part]:
+    """Return what is done in one lab, one after the other."""
+    molecule = ["molecule", "test", "--no-command-borders", "--scenario-name"]
+    return [
+        Part(f"lab {number or 1}", [[*LAB, "up"]], number),
+        *(Part(f"molecule {name}", [[*molecule, name]], number) for name in names),
+    ]
+
+
+_SAYING = Lock()
 
 
 def say(text: str) -> None:
-    """Print at once."""
-    print(text, flush=True)
+    """Print at once, and in one piece."""
+    with _SAYING:
+        print(text, flush=True)
 
 
-def run(part: Part, *, live: bool) -> None:
-    """Run a part and count. Live output is printed as it comes, other output when the part is through."""
+def run(part: Part, *, live: bool = False) -> None:
+    """Run a part and count. Its output is printed as it comes, or else when the part is through."""
     start = time.monotonic()
     shutil.rmtree(part.results, ignore_errors=True)
     part.results.mkdir(parents=True)
@@ -83,6 +95,7 @@ def run(part: Part, *, live: bool) -> None:
         **os.environ,
         # Once more in front: a Python that is started through pyenv puts its own programs there.
         "PATH": f"{ROOT / '.cache' / 'venv' / 'bin'}:{os.environ['PATH']}",
+        "POSTERN_LAB": part.lab,
         "POSTERN_RESULTS": str(part.results),
         "PYTEST_ADDOPTS": "-p junit_results",
         "PYTHONPATH": str(ROOT / "tests" / "setup"),
@@ -90,8 +103,7 @@ def run(part: Part, *, live: bool) -> None:
     }
     if not sys.stdout.isatty():
         environment |= {"NO_COLOR": "1", "ANSIBLE_NOCOLOR": "1"}
-    if live:
-        say(f"==> {part.title}")
+    say(f"==> {part.title}")
     statuses = []
     for command in part.commands:
         statuses.append(_execute(part, command, environment, live=live))
@@ -99,7 +111,7 @@ def run(part: Part, *, live: bool) -> None:
             break
     _count(part, statuses)
     if not live:
-        say(f"==> {part.title}\n" + "".join(part.output).rstrip())
+        say(f"==> {part.title}: the output\n" + "".join(part.output).rstrip())
     say(f"    {part.title}: {part.passed} passed, {part.failed} failed, {time.monotonic() - start:.0f} s")
 
 
@@ -147,6 +159,14 @@ def _count(part: Part, statuses: list[int]) -> None:
         part.failed = 1
 
 
+def run_all(parts: list[Part]) -> None:
+    """Run parts one after the other. Without a lab nothing else of its lane can be run."""
+    for part in parts:
+        run(part)
+        if part.failed and part.title.startswith("lab "):
+            break
+
+
 def main() -> int:
     """Run what the command line asks for; return the exit status."""
     os.chdir(ROOT)
@@ -158,14 +178,12 @@ def main() -> int:
     shutil.rmtree(RESULTS, ignore_errors=True)
     if subprocess.run(setup, check=False).returncode:
         return 1
-    parts = [LINT, UNIT, LAB_UP]
+    lanes = [[LINT, UNIT], *(lane(number, names) for number, names in LANES.items())]
     with ThreadPoolExecutor() as pool:
-        for job in [pool.submit(run, part, live=False) for part in parts]:
+        for job in [pool.submit(run_all, parts) for parts in lanes]:
             job.result()
-    if not LAB_UP.failed:
-        for part in SCENARIOS:
-            run(part, live=True)
-            parts.append(part)
+    parts = [part for parts in lanes for part in parts]
+    subprocess.run([*LAB, "down"], check=False, env={**os.environ, "POSTERN_LAB": "2"}, stdout=subprocess.DEVNULL)
     say("")
     for part in parts:
         skipped = f", {part.skipped} skipped" if part.skipped else ""

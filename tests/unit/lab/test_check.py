@@ -75,7 +75,7 @@ def test_a_part_ends_with_the_first_command_that_fails(check: ModuleType, capfd:
     check.run(part, live=False)
     assert part.output == ["one\n"]
     assert part.failed == 1
-    assert "==> some\none\n" in capfd.readouterr().out
+    assert "==> some: the output\none\n" in capfd.readouterr().out
 
 
 def test_every_run_of_pytest_leaves_its_results(check: ModuleType, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ import copy
 import json
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,23 @@ def test_a_lab_of_another_checkout_is_not_ours(tmp_path: Path, monkeypatch: pyte
             Lab.load()
     (tmp_path / "lab.json").write_text(json.dumps({"checkout": str(module.ROOT), "slot": 101}))
     assert Lab.load().slot == 101
+
+
+def test_a_second_lab_shares_nothing_with_the_first() -> None:
+    say = "import sys; sys.path.insert(0, 'tests'); from lab import lab; print(lab.FOLDER, lab.MINE)"
+    first, second = (
+        subprocess.run(
+            [sys.executable, "-c", say],
+            check=True,
+            cwd=module.ROOT,
+            capture_output=True,
+            text=True,
+            env={"POSTERN_LAB": number},
+        ).stdout.split()
+        for number in ("", "2")
+    )
+    assert first == [str(module.ROOT / ".cache" / "lab"), f"{module.CHECKOUT_LABEL}={module.ROOT}"]
+    assert not set(first) & set(second)
 
 
 def test_addresses_of_hosts() -> None:

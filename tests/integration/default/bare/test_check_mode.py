@@ -18,6 +18,8 @@ def test_a_check_on_bare_hosts_shows_the_changes_and_makes_none(lab: Lab) -> Non
         f"+{lab.relay_address('gw1')}/32 on inside",
         f"+{lab.address('relay', 'inside')}/32",
         "+powershell",
+        "+ufw allow 25/tcp comment 'postern: smtp'",
+        "+PasswordAuthentication no",
     ):
         assert shown in run.output
     assert {host: snapshot(lab, host) for host in before} == before

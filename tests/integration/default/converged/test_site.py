@@ -11,7 +11,7 @@ from plays import play
 from probes.checks import CHECKS, Row
 from snapshots import snapshot
 
-MOST_TASKS = 20
+MOST_TASKS = 30
 
 
 def test_a_second_check_shows_nothing(lab: Lab) -> None:
