@@ -1,0 +1,466 @@
+# Copyright (c) 2026 postern.mail_gateway contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Fail2Ban's jails as data: what is wanted, the files that say so, and how the running server differs from them."""
+
+from __future__ import annotations
+
+import configparser
+import ipaddress
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.postern.mail_gateway.plugins.module_utils.file_transaction import ManagedFile
+
+MARK = "# Written by Ansible (role postern.mail_gateway.fail2ban); changes here are overwritten.\n"
+ACTION = "postern-ban"
+ALWAYS_IGNORED = ("127.0.0.0/8", "::1/128")
+FOREVER = -1
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+# Jail → property → value, as Fail2Ban tells it: texts, and lists of texts.
+Jails = Mapping[str, Mapping[str, Any]]
+
+# What the protocol means when it says "set NAME" or "get NAME" (and a file of ours).
+_TAKEN = frozenset(
+    ("loglevel", "logtarget", "syslogsocket", "allowipv6", "thread", "dbfile", "dbmaxmatches", "dbpurgeage", "defaults")
+)
+# Short enough for a table of nftables.
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,31}", re.ASCII)
+_PORTS = re.compile(r"([0-9]{1,5})(?:[-:]([0-9]{1,5}))?", re.ASCII)
+_MATCH = re.compile(r"[A-Z_][A-Z0-9_]*=[\w@.:/\\-]+(?: [A-Z_][A-Z0-9_]*=[\w@.:/\\-]+)*", re.ASCII)
+_UNIT = re.compile(r"(?:^| )_SYSTEMD_UNIT=(\S+)")
+
+
+class Fail2BanError(Exception):
+    """One sentence: what is wrong with a jail, a filter or the host, and what to do."""
+
+
+def _setting(key: str, values: Iterable[str]) -> str:
+    """Return a setting with a line for each value. To Fail2Ban's parser ``%`` refers to others, " ;" is a comment."""
+    return f"{key} = " + "\n  ".join(re.sub(r"(?<=\s);", r"\\x3b", value).replace("%", "%%") for value in values)
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Regular expressions for messages of one program in the journal."""
+
+    name: str
+    identifier: str
+    fail_regexes: tuple[str, ...]
+    ignore_regexes: tuple[str, ...]
+    journal_matches: tuple[str, ...]
+
+    @property
+    def file(self) -> str:
+        """Return the filter's file, relative to Fail2Ban's folder."""
+        return f"filter.d/postern-{self.name}.conf"
+
+    def text(self) -> str:
+        """Return the content of its file."""
+        # Fail2Ban puts host, identifier and process before a journal's message.
+        prefix = rf"^\s*\S+ {re.escape(self.identifier)}\[\d+\]: "
+        lines = [
+            "[Definition]",
+            _setting("failregex", [prefix + regex for regex in self.fail_regexes]),
+            _setting("ignoreregex", [prefix + regex for regex in self.ignore_regexes]),
+            _setting("journalmatch", [" + ".join(self.journal_matches)]),
+        ]
+        return MARK + "\n".join([*lines, ""])
+
+
+@dataclass(frozen=True)
+class Jail:
+    """One jail: which lines count, how often, and how long and from which ports an address is shut out."""
+
+    name: str
+    filter: str
+    filter_mode: str
+    journal_matches: tuple[str, ...]
+    ports: tuple[str, ...]
+    max_retry: int
+    find_time: int
+    ban_time: int
+    max_ban_time: int
+
+    @property
+    def file(self) -> str:
+        """Return the jail's file, relative to Fail2Ban's folder. ``.local`` is read after ``jail.local``."""
+        return f"jail.d/postern-{self.name}.local"
+
+    @property
+    def table(self) -> str:
+        """Return the name of the table of nftables that holds its bans."""
+        return f"f2b-{self.name}"
+
+    @property
+    def longest_ban(self) -> int:
+        """Return the seconds to which a ban grows."""
+        return self.ban_time if self.ban_time == FOREVER else max(self.ban_time, self.max_ban_time)
+
+    def filter_name(self, filters: Iterable[str]) -> str:
+        """Return the filter as Fail2Ban knows it.
+
+        :param filters: names of those that aren't Fail2Ban's own.
+        """
+        name = f"postern-{self.filter}" if self.filter in filters else self.filter
+        return f"{name}[mode={self.filter_mode}]" if self.filter_mode else name
+
+    def text(self, filters: Iterable[str], ignored: Sequence[Network]) -> str:
+        """Return the content of its file.
+
+        :param filters: names of the filters that aren't Fail2Ban's own.
+        :param ignored: networks that are never banned.
+        """
+        trusted = {
+            family: ",".join(str(network) for network in ignored if network.version == family) for family in (4, 6)
+        }
+        options = {
+            "table": self.table,
+            "match": f"tcp dport {{ {','.join(self.ports)} }}" if self.ports else "meta l4proto tcp",
+            "rest": "accept" if self.ports else "drop",
+            "sockets": f"and ( {' or '.join(map(_socket, self.ports))} )" if self.ports else "",
+            "trusted4": trusted[4],
+            "trusted6": trusted[6],
+        }
+        lines = [
+            f"[{self.name}]",
+            "enabled = true",
+            "backend = systemd",
+            f"filter = {self.filter_name(filters)}",
+            *([_setting("journalmatch", [" + ".join(self.journal_matches)])] if self.journal_matches else []),
+            "usedns = no",
+            f"maxretry = {self.max_retry}",
+            f"findtime = {self.find_time}",
+            f"bantime = {self.ban_time}",
+            "bantime.increment = true",
+            f"bantime.maxtime = {self.longest_ban}",
+            f"ignoreip = {' '.join(str(network) for network in ignored)}",
+            "# The host's own addresses come and go (VRRP, SLAAC), and Fail2Ban 1.0 knows only those of the host's name.",
+            "ignoreself = true",
+            "ignorecommand = test -n \"$(ip -o address show to '<ip>')\"",
+            'ignorecache = key="<ip>", max-count=1000, max-time=5m',
+            f"action = {ACTION}[" + ", ".join(f'{key}="{value}"' for key, value in options.items()) + "]",
+        ]
+        return MARK + "\n".join([*lines, ""])
+
+
+def _socket(ports: str) -> str:
+    """Return ss's expression for a port or a range."""
+    first, _, last = ports.partition("-")
+    return f"( sport >= :{first} and sport <= :{last} )" if last else f"sport = :{first}"
+
+
+_TABLE = "\n  ".join(
+    [
+        "add table inet <table>",
+        "add set inet <table> addresses4 { type ipv4_addr; }",
+        "add set inet <table> addresses6 { type ipv6_addr; }",
+        "add set inet <table> networks6 { type ipv6_addr; flags interval; }",
+        "add chain inet <table> banned",
+        "add chain inet <table> input { type filter hook input priority -10; policy accept; }",
+    ]
+)
+_EMPTY = "\n  ".join(f"flush set inet <table> {name}" for name in ("addresses4", "addresses6", "networks6"))
+_RULES = "\n  ".join(
+    [
+        "flush chain inet <table> input",
+        "flush chain inet <table> banned",
+        "add rule inet <table> banned <match> reject with tcp reset",
+        "add rule inet <table> banned <rest>",
+        "add rule inet <table> input iif lo accept",
+        "add rule inet <table> input ip saddr { <trusted4> } accept",
+        "add rule inet <table> input ip6 saddr { <trusted6> } accept",
+        "add rule inet <table> input ip saddr @addresses4 goto banned",
+        "add rule inet <table> input ip6 saddr @addresses6 goto banned",
+        "add rule inet <table> input ip6 saddr @networks6 goto banned",
+    ]
+)
+_ACTION_TEXT = rf"""{MARK}
+# A ban is an element of a set in a table of nftables that is the jail's own. Its chain is asked before ufw's and all
+# other rules of the usual priority. Each command is one transaction of the kernel's.
+[Definition]
+
+# What is wrong with nftables shows at once, not at the first ban.
+actionstart_on_demand = false
+
+actionstart = nft '
+  {_TABLE}
+  {_EMPTY}
+  {_RULES}'
+
+# Bans stay when settings change. The host itself and trusted networks are let through before anything else: nobody bans
+# them by hand, nor together with a neighbour's /64.
+actionreload = nft '
+  {_TABLE}
+  {_RULES}'
+
+actionflush = nft '
+  {_EMPTY}'
+
+actionstop = nft 'delete table inet <table>'
+
+actioncheck = nft list chain inet <table> input >/dev/null
+
+# An IPv6 client has a /64 to choose from, so that is banned, unless it is a network that the host itself is in.
+# Open connections are ended at once; where the kernel can't (INET_DIAG_DESTROY), the next packet ends them.
+actionban = case '<ip>' in
+            *:*) case "$(ip -6 route get '<ip>' 2>/dev/null)" in
+            *' via '*|'') nft 'add element inet <table> networks6 {{ <ip>/64 }}' && gone='[<ip>/64]';;
+            *) nft 'add element inet <table> addresses6 {{ <ip> }}' && gone='[<ip>]';;
+            esac;;
+            *) nft 'add element inet <table> addresses4 {{ <ip> }}' && gone='<ip>';;
+            esac || exit 1
+            ss --tcp --kill --numeric --no-header dst "$gone" <sockets> >/dev/null
+
+# Two addresses of one /64 have one ban between them, so there may be nothing left to lift.
+actionunban = case '<ip>' in
+              *:*) nft 'delete element inet <table> networks6 {{ <ip>/64 }}' 2>/dev/null ||
+              nft 'delete element inet <table> addresses6 {{ <ip> }}' 2>/dev/null || :;;
+              *) nft 'delete element inet <table> addresses4 {{ <ip> }}';;
+              esac
+
+[Init]
+
+table = f2b-<name>
+match = meta l4proto tcp
+rest = drop
+sockets =
+trusted4 = 127.0.0.0/8
+trusted6 = ::1
+"""
+_SSHD_TEXT = f"""{MARK}
+# Debian enables this jail. On Debian 12 it looks for a log file that isn't there, and the whole server doesn't start.
+[sshd]
+backend = systemd
+journalmatch = _SYSTEMD_UNIT=ssh.service _UID=0 + _SYSTEMD_SLICE=system-ssh.slice _UID=0
+"""
+
+
+def networks(texts: Sequence[str], variable: str) -> list[Network]:
+    """Return networks without those that others hold, IPv4 first, each in its shortest spelling.
+
+    :param texts: addresses, and networks in CIDR notation.
+    :param variable: where they come from, for the sentence.
+    :raises Fail2BanError: one isn't an address or a network.
+    """
+    found: dict[int, list[Any]] = {4: [], 6: []}
+    for number, text in enumerate(texts):
+        try:
+            network = ipaddress.ip_network(text.strip())
+        except ValueError as error:
+            try:
+                loose = ipaddress.ip_network(text.strip(), strict=False)
+            except ValueError:
+                hint = "write an address, or a network such as 198.51.100.0/24"
+            else:
+                hint = f"write {loose} for the network, or the address without its prefix"
+            raise Fail2BanError(f"{variable}[{number}] {text!r} is no address and no network; {hint}.") from error
+        found[network.version].append(network)
+    return [*ipaddress.collapse_addresses(found[4]), *ipaddress.collapse_addresses(found[6])]
+
+
+def _texts(values: Any, where: str, pattern: re.Pattern[str], hint: str) -> tuple[str, ...]:
+    for number, value in enumerate(values):
+        if not pattern.fullmatch(value):
+            raise Fail2BanError(f"{where}[{number}] {value!r} {hint}.")
+    return tuple(values)
+
+
+def _name(value: str, where: str) -> str:
+    if not _NAME.fullmatch(value):
+        raise Fail2BanError(
+            f"{where} {value!r} is no name for Fail2Ban; begin with a small letter, go on with small letters, digits "
+            "and hyphens, 32 at the most."
+        )
+    return value
+
+
+def _journal_matches(values: Any, where: str) -> tuple[str, ...]:
+    hint = "isn't a match of the journal; write FIELD=VALUE, such as _SYSTEMD_UNIT=ssh.service, with blanks between two"
+    return _texts(values, where, _MATCH, hint)
+
+
+def filters(items: Sequence[Mapping[str, Any]], variable: str = "fail2ban_filters") -> dict[str, Filter]:
+    """Return the filters by name.
+
+    :raises Fail2BanError: one isn't sound.
+    """
+    found: dict[str, Filter] = {}
+    for number, item in enumerate(items):
+        where = f"{variable}[{number}]"
+        name = _name(item["name"], f"{where}.name")
+        if name in found:
+            raise Fail2BanError(f"{where}.name {name!r} is there twice; give each filter a name of its own.")
+        for key in ("fail_regexes", "ignore_regexes"):
+            for place, regex in enumerate(item[key]):
+                if "\n" in regex or not regex.strip():
+                    raise Fail2BanError(
+                        f"{where}.{key}[{place}] is {'more than one line' if regex.strip() else 'empty'}; "
+                        "write one regular expression on one line."
+                    )
+        if not item["fail_regexes"]:
+            raise Fail2BanError(f"{where}.fail_regexes of {name!r} is empty; write at least one regular expression.")
+        if not re.fullmatch(r"[\w.-]+", item["identifier"], re.ASCII):
+            raise Fail2BanError(
+                f"{where}.identifier {item['identifier']!r} isn't a program's name in the journal (SYSLOG_IDENTIFIER); "
+                "write it as 'journalctl' shows it."
+            )
+        matches = _journal_matches(item["journal_matches"], f"{where}.journal_matches")
+        if not matches:
+            raise Fail2BanError(
+                f"{where}.journal_matches of {name!r} is empty, so anybody's lines would count; name the unit, such as "
+                "_SYSTEMD_UNIT=haproxy.service."
+            )
+        found[name] = Filter(
+            name, item["identifier"], tuple(item["fail_regexes"]), tuple(item["ignore_regexes"]), matches
+        )
+    return found
+
+
+def _ports(values: Any, where: str) -> tuple[str, ...]:
+    found = []
+    for number, value in enumerate(values):
+        match = _PORTS.fullmatch(value)
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+        if not 1 <= first <= last <= 65535:
+            raise Fail2BanError(
+                f"{where}[{number}] {value!r} isn't a port; write a number from 1 to 65535, or a range such as 6000-6007."
+            )
+        found.append((first, last))
+    merged: list[tuple[int, int]] = []
+    for first, last in sorted(found):
+        # nft refuses ports that overlap.
+        if merged and first <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(last, merged[-1][1]))
+        else:
+            merged.append((first, last))
+    return tuple(str(first) if first == last else f"{first}-{last}" for first, last in merged)
+
+
+def jails(items: Sequence[Mapping[str, Any]], variable: str = "fail2ban_jails") -> list[Jail]:
+    """Return the jails, in the order of their names.
+
+    :raises Fail2BanError: one isn't sound.
+    """
+    found: dict[str, Jail] = {}
+    for number, item in enumerate(items):
+        where = f"{variable}[{number}]"
+        name = _name(item["name"], f"{where}.name")
+        if name in found or name in _TAKEN:
+            why = "is there twice" if name in found else "means something else to Fail2Ban"
+            raise Fail2BanError(f"{where}.name {name!r} {why}; give each jail a name of its own.")
+        for key, least in (("max_retry", 1), ("find_time", 1), ("ban_time", 1), ("max_ban_time", 0)):
+            if item[key] < least and not (key == "ban_time" and item[key] == FOREVER):
+                unit = "" if key == "max_retry" else " seconds"
+                forever = ", or -1 for ever" if key == "ban_time" else ""
+                raise Fail2BanError(f"{where}.{key} {item[key]} is too little; write {least}{unit} or more{forever}.")
+        used = item["filter"] or name
+        for key, value in (("filter", used), ("filter_mode", item["filter_mode"] or "normal")):
+            if not re.fullmatch(r"[A-Za-z0-9_-]+", value, re.ASCII):
+                raise Fail2BanError(f"{where}.{key} {value!r} is no name; write letters, digits and hyphens.")
+        found[name] = Jail(
+            name=name,
+            filter=used,
+            filter_mode=item["filter_mode"],
+            journal_matches=_journal_matches(item["journal_matches"], f"{where}.journal_matches"),
+            ports=_ports(item["ports"], f"{where}.ports"),
+            max_retry=item["max_retry"],
+            find_time=item["find_time"],
+            ban_time=item["ban_time"],
+            max_ban_time=item["max_ban_time"],
+        )
+    return [found[name] for name in sorted(found)]
+
+
+def files(wanted: Sequence[Jail], known: Mapping[str, Filter], ignored: Sequence[Network]) -> list[ManagedFile]:
+    """Return every file that should be ours, relative to Fail2Ban's folder."""
+    texts = {jail.file: jail.text(known, ignored) for jail in wanted}
+    texts |= {known[jail.filter].file: known[jail.filter].text() for jail in wanted if jail.filter in known}
+    if wanted:
+        texts[f"action.d/{ACTION}.conf"] = _ACTION_TEXT
+    if not any(jail.name == "sshd" for jail in wanted):
+        # Read after Debian's own file and before jail.local, where a person may say something else.
+        texts["jail.d/postern-defaults.conf"] = _SSHD_TEXT
+    return [ManagedFile(path, text.encode()) for path, text in sorted(texts.items())]
+
+
+def units(matches: Iterable[Sequence[str]]) -> list[str]:
+    """Return the units that matches of the journal name, each once.
+
+    :param matches: as Fail2Ban tells them, lists of ``FIELD=VALUE``.
+    """
+    return sorted({unit for match in matches for word in match for unit in _UNIT.findall(word)})
+
+
+def overruled(jail: Jail, found: Mapping[str, Any] | None) -> tuple[str, str, str] | None:
+    """Tell what another file than ours says of a jail, if one does.
+
+    :param found: the jail as Fail2Ban understands all files together; None where it has no such jail.
+    :returns: the setting's name in Fail2Ban's files, what it would be, and what it should be.
+    """
+    if found is None:
+        return "enabled", "false", "true"
+    for key, value in (
+        ("maxretry", jail.max_retry),
+        ("findtime", jail.find_time),
+        ("bantime", jail.ban_time),
+        ("bantime.maxtime", jail.longest_ban),
+        ("bantime.increment", "True"),
+    ):
+        if str(found[key]) != str(value):
+            return key, str(found[key]), str(value).lower()
+    if found["actions"] != [ACTION]:
+        return "action", " ".join(found["actions"]), ACTION
+    if not found["journalmatch"]:
+        return "backend", "not systemd", "systemd"
+    return None
+
+
+def culprit(texts: Iterable[tuple[str, str]], jail: str, setting: str, own: str) -> str:
+    """Return the file that decides on a setting of a jail, or an empty text where none of these does.
+
+    :param texts: name and content of the files in ``jail.d`` and of ``jail.local``, in the order in which they are read.
+    :param own: the file of ours, which isn't looked at.
+    """
+    found = ""
+    for name, text in texts:
+        parser = configparser.ConfigParser(interpolation=None, strict=False)
+        try:
+            parser.read_string(text)
+        except configparser.Error:
+            continue
+        if name != own and parser.has_section(jail) and setting in parser[jail]:
+            found = name
+    return found
+
+
+def differences(wanted: Jails, running: Jails | None) -> tuple[list[str], list[str]]:
+    """Return lines for what the running server has and should have, only those that differ.
+
+    :param wanted: the jails of ours as the files mean them.
+    :param running: all jails of the server; None where it doesn't run.
+    """
+    before, after = [], []
+    if running is None:
+        return ["Fail2Ban doesn't run"], ["Fail2Ban runs"]
+    for name, jail in sorted(wanted.items()):
+        if name not in running:
+            after.append(f"{name} is active")
+            before.append(f"{name} isn't active")
+            continue
+        for key in sorted(jail):
+            if (has := running[name].get(key)) != jail[key]:
+                before += [f"{name} {key}: {line}" for line in _lines(has)]
+                after += [f"{name} {key}: {line}" for line in _lines(jail[key])]
+    return before, after
+
+
+def _lines(value: Any) -> list[str]:
+    if isinstance(value, Mapping):
+        return [f"{key}: {line}" for key, item in sorted(value.items()) for line in _lines(item)]
+    if isinstance(value, list):
+        return [str(item) for item in value]
+    return [str(value)]
