@@ -18,6 +18,8 @@ MARK = "# Written by Ansible (role postern.mail_gateway.fail2ban); changes here 
 ACTION = "postern-ban"
 ALWAYS_IGNORED = ("127.0.0.0/8", "::1/128")
 FOREVER = -1
+# Of nftables, in each jail's table: who is banned.
+SETS = ("addresses4", "addresses6", "networks6")
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 # Jail → property → value, as Fail2Ban tells it: texts, and lists of texts.
@@ -138,7 +140,7 @@ class Jail:
             "bantime.increment = true",
             f"bantime.maxtime = {self.longest_ban}",
             f"ignoreip = {' '.join(str(network) for network in ignored)}",
-            "# The host's own addresses come and go (VRRP, SLAAC), and Fail2Ban 1.0 knows only those of the host's name.",
+            "# The host's own addresses come and go (VRRP, SLAAC); Fail2Ban 1.0 knows only those of the host's name.",
             "ignoreself = true",
             "ignorecommand = test -n \"$(ip -o address show to '<ip>')\"",
             'ignorecache = key="<ip>", max-count=1000, max-time=5m',
@@ -153,31 +155,25 @@ def _socket(ports: str) -> str:
     return f"( sport >= :{first} and sport <= :{last} )" if last else f"sport = :{first}"
 
 
-_TABLE = "\n  ".join(
-    [
-        "add table inet <table>",
-        "add set inet <table> addresses4 { type ipv4_addr; }",
-        "add set inet <table> addresses6 { type ipv6_addr; }",
-        "add set inet <table> networks6 { type ipv6_addr; flags interval; }",
-        "add chain inet <table> banned",
-        "add chain inet <table> input { type filter hook input priority -10; policy accept; }",
-    ]
-)
-_EMPTY = "\n  ".join(f"flush set inet <table> {name}" for name in ("addresses4", "addresses6", "networks6"))
-_RULES = "\n  ".join(
-    [
-        "flush chain inet <table> input",
-        "flush chain inet <table> banned",
-        "add rule inet <table> banned <match> reject with tcp reset",
-        "add rule inet <table> banned <rest>",
-        "add rule inet <table> input iif lo accept",
-        "add rule inet <table> input ip saddr { <trusted4> } accept",
-        "add rule inet <table> input ip6 saddr { <trusted6> } accept",
-        "add rule inet <table> input ip saddr @addresses4 goto banned",
-        "add rule inet <table> input ip6 saddr @addresses6 goto banned",
-        "add rule inet <table> input ip6 saddr @networks6 goto banned",
-    ]
-)
+_TABLE = """\
+add table inet <table>
+  add set inet <table> addresses4 { type ipv4_addr; }
+  add set inet <table> addresses6 { type ipv6_addr; }
+  add set inet <table> networks6 { type ipv6_addr; flags interval; }
+  add chain inet <table> banned
+  add chain inet <table> input { type filter hook input priority -10; policy accept; }"""
+_EMPTY = "\n  ".join(f"flush set inet <table> {name}" for name in SETS)
+_RULES = """\
+flush chain inet <table> input
+  flush chain inet <table> banned
+  add rule inet <table> banned <match> reject with tcp reset
+  add rule inet <table> banned <rest>
+  add rule inet <table> input iif lo accept
+  add rule inet <table> input ip saddr { <trusted4> } accept
+  add rule inet <table> input ip6 saddr { <trusted6> } accept
+  add rule inet <table> input ip saddr @addresses4 goto banned
+  add rule inet <table> input ip6 saddr @addresses6 goto banned
+  add rule inet <table> input ip6 saddr @networks6 goto banned"""
 _ACTION_TEXT = rf"""{MARK}
 # A ban is an element of a set in a table of nftables that is the jail's own. Its chain is asked before ufw's and all
 # other rules of the usual priority. Each command is one transaction of the kernel's.
@@ -327,7 +323,7 @@ def _ports(values: Any, where: str) -> tuple[str, ...]:
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
         if not 1 <= first <= last <= 65535:
             raise Fail2BanError(
-                f"{where}[{number}] {value!r} isn't a port; write a number from 1 to 65535, or a range such as 6000-6007."
+                f"{where}[{number}] {value!r} isn't a port; write a number from 1 to 65535, or a range like 6000-6007."
             )
         found.append((first, last))
     merged: list[tuple[int, int]] = []
@@ -422,7 +418,7 @@ def overruled(jail: Jail, found: Mapping[str, Any] | None) -> tuple[str, str, st
 def culprit(texts: Iterable[tuple[str, str]], jail: str, setting: str, own: str) -> str:
     """Return the file that decides on a setting of a jail, or an empty text where none of these does.
 
-    :param texts: name and content of the files in ``jail.d`` and of ``jail.local``, in the order in which they are read.
+    :param texts: name and content of the files in ``jail.d`` and of ``jail.local``, as they are read.
     :param own: the file of ours, which isn't looked at.
     """
     found = ""

@@ -3,10 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Fail2Ban on a host: what it makes of a folder of files, and what the running server has.
 
-Both are asked of Fail2Ban's own code, which belongs to the distribution's Python. ``fail2ban-client -t`` reads files and
-stops there: a regular expression that doesn't compile shows only when the server is half reloaded, and takes the jails
-behind it with it. So every command that a reload would send is carried out here on a server object that starts nothing;
-its properties are then what the running server must have as well.
+Both are asked of Fail2Ban's own code, which belongs to the distribution's Python. ``fail2ban-client -t`` reads files
+and stops there: a regular expression that doesn't compile shows only when the server is half reloaded, and takes the
+jails behind it with it. So every command that a reload would send is carried out here on a server object that starts
+nothing; its properties are then what the running server must have as well.
 """
 
 from __future__ import annotations

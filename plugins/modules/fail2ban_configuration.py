@@ -14,17 +14,17 @@ author:
 description:
   - Takes every jail that the host should have, writes the files for them below C(/etc/fail2ban), and makes the running
     Fail2Ban use them, or leaves everything as it was.
-  - The files are tried first, in a copy of the whole folder, with C(fail2ban-client -t) and with Fail2Ban's own server,
-    which carries out each command of the reload without starting anything. A jail, a filter or a regular expression that
-    Fail2Ban doesn't take is named.
+  - The files are tried first, in a copy of the whole folder, with C(fail2ban-client -t) and with Fail2Ban's own
+    server, which carries out each command of the reload without starting anything. A jail, a filter or a regular
+    expression that Fail2Ban doesn't take is named.
   - Then they replace the old ones, Fail2Ban is reloaded (started, where it doesn't run), and the B(running server) is
     asked for each jail. Each must be active and read the journal as it should, or the old files return.
-  - A run that was cut short at any point is found out by the next one, since the running server is compared and not only
-    the files.
+  - A run that was cut short at any point is found out by the next one, since the running server is compared and not
+    only the files.
   - Bans live in tables of nftables, one for each jail, that are asked before the rules of ufw and others. They survive
     reloads and restarts of Fail2Ban.
-  - Files that an earlier run made and that are no longer needed are removed; other files, and jails of others, are never
-    touched.
+  - Files that an earlier run made and that are no longer needed are removed; other files, and jails of others, are
+    never touched.
 options:
   jails:
     description: The jails. Each reads the journal.
@@ -156,7 +156,6 @@ ignored_networks:
 
 import contextlib
 import fcntl
-import json
 import shutil
 import tempfile
 import time
@@ -169,6 +168,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.postern.mail_gateway.plugins.module_utils.connection_origin import controller_address
 from ansible_collections.postern.mail_gateway.plugins.module_utils.fail2ban import (
     ALWAYS_IGNORED,
+    SETS,
     Fail2BanError,
     Jail,
     culprit,
@@ -188,6 +188,7 @@ from ansible_collections.postern.mail_gateway.plugins.module_utils.file_transact
 )
 
 FOLDER = Path("/etc/fail2ban")
+LOG = Path("/var/log/fail2ban.log")
 LOCK = Path("/run/postern-fail2ban.lock")
 SERVICE = "fail2ban.service"
 GOES_ON = "Nothing was changed and Fail2Ban goes on as before"
@@ -336,18 +337,16 @@ class Fail2Ban:
     def drift(self, wanted: dict[str, Any], running: dict[str, Any] | None) -> tuple[list[str], list[str]]:
         """Return lines for what the host has and should have; in nftables too, since somebody may have flushed it."""
         before, after = differences(wanted, running)
-        there = self.tables()
         for jail in self.jails:
-            if jail.table not in there:
-                before.append(f"{jail.name}: no table {jail.table} in nftables")
+            if not self.bans(jail):
+                before.append(f"{jail.name}: no table {jail.table} in nftables that bans")
                 after.append(f"{jail.name}: table {jail.table} in nftables")
         return before, after
 
-    def tables(self) -> set[str]:
-        """Return the tables that nftables has for both families."""
-        listed = run("nft", "-j", "list", "tables")
-        entries = json.loads(listed.stdout)["nftables"] if listed.returncode == 0 else []
-        return {entry["table"]["name"] for entry in entries if entry.get("table", {}).get("family") == "inet"}
+    def bans(self, jail: Jail) -> bool:
+        """Tell whether the kernel asks a jail's sets."""
+        chain = run("nft", "list", "chain", "inet", jail.table, "input").stdout
+        return "hook input" in chain and all(f"@{name} goto banned" in chain for name in SETS)
 
     def apply(self, wanted: dict[str, Any], changes: list[Change]) -> None:
         """Put the files in place and have Fail2Ban use them; undo that where it doesn't."""
@@ -369,8 +368,8 @@ class Fail2Ban:
             else:
                 run("systemctl", "stop", SERVICE)
             raise Fail2BanError(
-                f"Fail2Ban can't run with the new configuration: {reason}. The old files are in place again and {state}; "
-                "remove the cause and run again."
+                f"Fail2Ban can't run with the new configuration: {reason}. The old files are in place again and "
+                f"{state}; remove the cause and run again."
             )
         self.transaction.commit()
 
@@ -393,7 +392,7 @@ class Fail2Ban:
 
     def activate(self, wanted: dict[str, Any]) -> str:
         """Have Fail2Ban use what is in place, and wait until it has every jail as it should be; else return why not."""
-        reloads = self.active()
+        reloads, said_before = self.active(), self.said()
         reason = self.reload()
         deadline = time.monotonic() + self.module.params["timeout"]
         restarted: set[str] = set()
@@ -402,27 +401,32 @@ class Fail2Ban:
             drift = self.drift(wanted, running)
             if drift == ([], []):
                 return ""
+            late: set[str] = set()
             if running is not None and (reloads or running.keys() >= wanted.keys()):
+                late = {name for name in self.names if self.drift_of(name, wanted, running)}
+                if late & restarted:
+                    deadline = 0
                 # A reload gives a jail no other action than it had, and doesn't make its table again. A start does, and
                 # bans whom the database holds.
-                late = {name for name in self.names if self.drift_of(name, wanted, running)} - restarted
-                reason = "; ".join(filter(None, (self.reload("--restart", name) for name in sorted(late))))
+                reason = "; ".join(filter(None, (self.reload("--restart", name) for name in sorted(late - restarted))))
                 restarted |= late
             if time.monotonic() > deadline or not self.active():
-                return f"{drift[0][0]}{f' ({text})' if (text := self.complaint()) else ''}"
+                said = [text for text in self.said() if text not in said_before]
+                return f"{drift[0][0]}{f' ({said[-1]})' if said else ''}"
             time.sleep(0.2)
         return reason
 
     def drift_of(self, name: str, wanted: dict[str, Any], running: dict[str, Any]) -> bool:
         """Tell whether one jail isn't as it should be."""
-        table = next(jail.table for jail in self.jails if jail.name == name)
-        return differences({name: wanted[name]}, running) != ([], []) or table not in self.tables()
+        jail = next(jail for jail in self.jails if jail.name == name)
+        return differences({name: wanted[name]}, running) != ([], []) or not self.bans(jail)
 
-    def complaint(self) -> str:
-        """Return the last thing that Fail2Ban said before it ended."""
-        said = run("journalctl", "--unit", SERVICE, "--lines", "20", "--output", "cat", "--no-pager").stdout
-        errors = [line.partition("ERROR")[2].strip() for line in said.splitlines() if "ERROR" in line]
-        return errors[-1].rstrip(".") if errors else ""
+    def said(self) -> list[str]:
+        """Return Fail2Ban's complaints: in its log, and where it didn't come as far as that, in the journal."""
+        journal = run("journalctl", "--unit", SERVICE, "--lines", "50", "--output", "cat", "--no-pager").stdout
+        log = run("tail", "--lines", "200", str(LOG)).stdout
+        lines = [line.partition("ERROR") for line in (journal + log).splitlines()]
+        return [" ".join(text.split()).rstrip(".") for _, error, text in lines if error]
 
 
 def running_jails(answer: dict[str, Any]) -> dict[str, Any] | None:
