@@ -8,11 +8,11 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from strangers import Strangers
 
 from lab import Lab
 from probes import ask
 from probes.checks import CLOSED, EXCHANGE, MAIL, OPEN, events, web
+from strangers import Strangers
 
 CRLF = "\r\n"
 # Ways of saying /ecp and /powershell, as request targets. IIS decodes (%uXXXX too), knows no case, takes a backslash

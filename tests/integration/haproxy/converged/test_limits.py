@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from strangers import Strangers
-
 from lab import Lab
 from probes import ask
 from probes.checks import web
+from strangers import Strangers
 
 # molecule/haproxy/converge.yml
 CONNECTIONS, CONNECTION_RATE, REQUEST_RATE = 20, 40, 100

@@ -13,12 +13,12 @@ from uuid import uuid4
 
 import pytest
 from gateways import dropped_lines, fields, log
-from strangers import Strangers
 
 from lab import Lab
 from probes import ask
 from probes.checks import EXCHANGE, MAIL, events, exchange, web
 from standin.ntlm import md4
+from strangers import Strangers
 
 EWS = "/EWS/Exchange.asmx"
 USER = "anna"

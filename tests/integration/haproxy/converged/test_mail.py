@@ -6,11 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
 from gateways import GATEWAYS
-from strangers import Strangers
 
 from lab import Lab
 from probes import ask
 from probes.checks import EXCHANGE, delivered, events, mailboxes, smtp, wait_for
+from strangers import Strangers
 
 ELSEWHERE = "somebody@elsewhere.example"
 OWN = "anna@example.test"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from urllib.parse import urlencode
 
 from gateways import runtime
-from strangers import Strangers
 
 from lab import Lab
 from probes import ask
 from probes.checks import servers, wait_for
+from strangers import Strangers
 
 PORT = 8404
 

@@ -12,11 +12,11 @@ from uuid import uuid4
 
 import pytest
 from gateways import GATEWAYS, info, main_pid
-from strangers import Strangers
 
 from lab import Lab
 from probes import ask
 from probes.checks import EXCHANGE, MAIL, delivered, events, wait_for, web
+from strangers import Strangers
 
 # Longer than every short timeout: headers (15 s), queue (30 s, of which nobody has any), checks.
 POLL = 25
