@@ -201,7 +201,8 @@ actionstop = nft 'delete table inet <table>'
 actioncheck = nft list chain inet <table> input >/dev/null
 
 # An IPv6 client has a /64 to choose from, so that is banned, unless it is a network that the host itself is in.
-# Open connections are ended at once; where the kernel can't (INET_DIAG_DESTROY), the next packet ends them.
+# Open connections are ended at once; where the kernel can't (INET_DIAG_DESTROY), the next packet ends them. The ban
+# stands in any case: one that is said to have failed is never lifted.
 actionban = case '<ip>' in
             *:*) case "$(ip -6 route get '<ip>' 2>/dev/null)" in
             *' via '*|'') nft 'add element inet <table> networks6 {{ <ip>/64 }}' && gone='[<ip>/64]';;
@@ -209,7 +210,7 @@ actionban = case '<ip>' in
             esac;;
             *) nft 'add element inet <table> addresses4 {{ <ip> }}' && gone='<ip>';;
             esac || exit 1
-            ss --tcp --kill --numeric --no-header dst "$gone" <sockets> >/dev/null
+            ss --tcp --kill --numeric --no-header "dst $gone <sockets>" >/dev/null || :
 
 # Two addresses of one /64 have one ban between them, so there may be nothing left to lift.
 actionunban = case '<ip>' in

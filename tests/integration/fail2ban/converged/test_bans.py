@@ -1,0 +1,192 @@
+"""Whoever fails too often is shut out: seen by the one who is banned, and by everybody else."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from bans import (
+    HELD_AFTER,
+    LOGON_RETRIES,
+    SSH_RETRIES,
+    banned,
+    basic,
+    elements,
+    ended,
+    fail_at_ssh,
+    form,
+    held,
+    ignored,
+    is_banned,
+    reach,
+    unban,
+)
+
+from lab import Lab
+from probes import ask
+from probes.checks import wait_for, web
+from strangers import Strangers
+
+EWS, ACTIVESYNC = "/EWS/Exchange.asmx", "/Microsoft-Server-ActiveSync"
+
+
+@pytest.fixture(params=[4, 6], ids=["IPv4", "IPv6"])
+def family(request: pytest.FixtureRequest) -> int:
+    return int(request.param)
+
+
+def two(strangers: Strangers, family: int) -> tuple[str, str]:
+    """Two clients that nobody takes for one."""
+    if family == 4:
+        return strangers.address(), strangers.address()
+    return f"{strangers.network()}1", f"{strangers.network()}1"
+
+
+def test_wrong_passwords_at_ssh_end_in_a_ban(lab: Lab, gateway: str, strangers: Strangers, family: int) -> None:
+    source, other = two(strangers, family)
+    address = lab.address(gateway, "outside", family)
+    with held(lab, address, 22, source) as connection:
+        said = fail_at_ssh(lab, "client", address, source, SSH_RETRIES + 3)
+        assert "Permission denied" in said[0]
+        assert is_banned(lab, gateway, "sshd", source), said
+        assert reach(lab, "client", address, 22, source) == "refused"
+        # It was open before, and ended although the client said nothing.
+        assert ended(connection.result()), connection.result()
+    assert reach(lab, "client", address, 22, other) == "open"
+    # The ban is for the ports of the jail.
+    assert reach(lab, "client", address, 443, source) == "open"
+
+
+@pytest.mark.parametrize("way", ["OWA's form", "EWS", "ActiveSync"])
+def test_failed_logons_end_in_a_ban(lab: Lab, gateway: str, strangers: Strangers, family: int, way: str) -> None:
+    source, other = two(strangers, family)
+    address = lab.address(gateway, "outside", family)
+    to: dict[str, Any] = {"source": source, "connect": address}
+    probes = {
+        "OWA's form": form(lab, gateway, **to),
+        "EWS": basic(lab, gateway, EWS, **to),
+        "ActiveSync": basic(lab, gateway, ACTIVESYNC, **to),
+    }
+    with held(lab, address, 443, source) as connection:
+        # One less is not enough.
+        answers = ask(lab, "client", *[probes[way]] * (LOGON_RETRIES - 1))
+        assert {answer.get("status") for answer in answers} <= {302, 401}, answers
+        assert reach(lab, "client", address, 443, source) == "open"
+        assert source not in banned(lab, gateway, "haproxy-logons")
+        ask(lab, "client", probes[way])
+        assert is_banned(lab, gateway, "haproxy-logons", source)
+        assert reach(lab, "client", address, 443, source) == "refused"
+        assert reach(lab, "client", address, 80, source) == "refused"
+        assert ended(connection.result()), connection.result()
+    (page,) = ask(lab, "client", web(lab, gateway, "/owa/", connect=address, source=other))
+    assert page.get("status") == 302, page
+    assert reach(lab, "client", address, 25, source) == "open"
+
+
+def test_a_network_of_ipv6_is_one_client(lab: Lab, gateway: str, strangers: Strangers) -> None:
+    network, other = strangers.network(), strangers.network()
+    address = lab.address(gateway, "outside", 6)
+    ask(lab, "client", *[form(lab, gateway, connect=address, source=f"{network}1")] * LOGON_RETRIES)
+    assert is_banned(lab, gateway, "haproxy-logons", f"{network}1")
+    assert f"{network}/64" in elements(lab, gateway, "haproxy-logons")
+    assert reach(lab, "client", address, 443, f"{network}2") == "refused"
+    assert reach(lab, "client", address, 443, f"{other}2") == "open"
+    unban(lab, gateway, f"{network}1")
+    assert reach(lab, "client", address, 443, f"{network}2") == "open"
+
+
+def test_who_changes_addresses_within_a_network_is_banned_too(lab: Lab, gateway: str, strangers: Strangers) -> None:
+    """Each address stays below the limit; HAProxy counts the network, holds it, and that is enough for a ban."""
+    network, address = strangers.network(), lab.address(gateway, "outside", 6)
+    probes = [
+        form(lab, gateway, connect=address, source=f"{network}{number % 2 + 1}") for number in range(HELD_AFTER + 1)
+    ]
+    assert HELD_AFTER / 2 < LOGON_RETRIES
+    answers = ask(lab, "client", *probes)
+    assert answers[-1].get("status") in (429, None), answers
+    assert is_banned(lab, gateway, "haproxy-held", f"{network}1")
+    assert banned(lab, gateway, "haproxy-logons").count(f"{network}1") == 0
+    assert reach(lab, "client", address, 443, f"{network}2") == "refused"
+
+
+def test_a_neighbour_of_the_gateway_is_banned_alone(lab: Lab, gateway: str, strangers: Strangers) -> None:
+    source, other, address = strangers.neighbour(), strangers.neighbour(), lab.address(gateway, "outside", 6)
+    ask(lab, "client", *[form(lab, gateway, connect=address, source=source)] * LOGON_RETRIES)
+    assert is_banned(lab, gateway, "haproxy-logons", source)
+    assert reach(lab, "client", address, 443, source) == "refused"
+    assert reach(lab, "client", address, 443, other) == "open"
+    unban(lab, gateway, source)
+    assert reach(lab, "client", address, 443, source) == "open"
+
+
+def test_administrators_are_never_banned(lab: Lab, gateway: str, family: int) -> None:
+    source, address = lab.address("admin", "admin", family), lab.address(gateway, "admin", family)
+    said = fail_at_ssh(lab, "admin", address, source, SSH_RETRIES + 2)
+    assert all("Permission denied" in text for text in said), said
+    answers = ask(lab, "admin", *[form(lab, gateway, network="admin", connect=address)] * (LOGON_RETRIES + 2))
+    assert {answer.get("status") for answer in answers} == {302}, answers
+    assert ignored(lab, gateway, source, SSH_RETRIES + LOGON_RETRIES + 4)
+    assert reach(lab, "admin", address, 22) == "open"
+    assert reach(lab, "admin", address, 443) == "open"
+    # Not even by hand, nor in one /64 with somebody else.
+    lab.exec(gateway, ["fail2ban-client", "set", "sshd", "banip", source])
+    assert is_banned(lab, gateway, "sshd", source)
+    assert reach(lab, "admin", address, 22) == "open"
+    unban(lab, gateway, source)
+
+
+def test_the_gateway_never_bans_itself(lab: Lab, gateway: str) -> None:
+    """All its addresses, those too that come later, like one that moves between two gateways."""
+    added = f"10.{lab.slot}.2.{240 + int(gateway[-1])}"
+    lab.exec(gateway, ["ip", "address", "add", f"{added}/24", "dev", "outside"])
+    try:
+        for address in (lab.address(gateway, "outside"), lab.address(gateway, "inside", 6), added):
+            said = fail_at_ssh(lab, gateway, address, address, SSH_RETRIES + 1)
+            assert all("Permission denied" in text for text in said), said
+            assert ignored(lab, gateway, address, SSH_RETRIES + 1)
+            assert banned(lab, gateway, "sshd").count(address) == 0
+    finally:
+        lab.exec(gateway, ["ip", "address", "delete", f"{added}/24", "dev", "outside"])
+
+
+def test_unban_opens_the_door_at_once(lab: Lab, gateway: str, strangers: Strangers) -> None:
+    source, address = strangers.address(), lab.address(gateway, "outside")
+    ask(lab, "client", *[form(lab, gateway, source=source)] * LOGON_RETRIES)
+    assert is_banned(lab, gateway, "haproxy-logons", source)
+    assert reach(lab, "client", address, 443, source) == "refused"
+    unban(lab, gateway, source)
+    (page,) = ask(lab, "client", web(lab, gateway, "/owa/", source=source))
+    assert page.get("status") == 302, page
+
+
+def test_bans_survive_a_restart(lab: Lab, gateway: str, strangers: Strangers) -> None:
+    source, network = strangers.address(), strangers.network()
+    ask(lab, "client", *[form(lab, gateway, source=source)] * LOGON_RETRIES)
+    six = lab.address(gateway, "outside", 6)
+    ask(lab, "client", *[form(lab, gateway, source=f"{network}1", connect=six)] * LOGON_RETRIES)
+    assert is_banned(lab, gateway, "haproxy-logons", source)
+    assert is_banned(lab, gateway, "haproxy-logons", f"{network}1")
+    lab.exec(gateway, ["systemctl", "restart", "fail2ban"])
+    assert is_banned(lab, gateway, "haproxy-logons", source)
+    assert wait_for(lambda: {source, f"{network}/64"} <= elements(lab, gateway, "haproxy-logons"))
+    assert reach(lab, "client", lab.address(gateway, "outside"), 443, source) == "refused"
+    assert reach(lab, "client", six, 443, f"{network}2") == "refused"
+
+
+def test_bans_end_and_each_is_longer_than_the_one_before(lab: Lab, gateway: str, strangers: Strangers) -> None:
+    source, address = strangers.address(), lab.address(gateway, "outside")
+    times = []
+    for _ in range(3):
+        ask(lab, "client", *[web(lab, gateway, "/owa/healthcheck.htm", source=source)] * 2)
+        assert is_banned(lab, gateway, "closed", source)
+        # This jail has no ports, so everything is closed.
+        assert reach(lab, "client", address, 25, source) == "refused"
+        assert reach(lab, "client", address, 22, source) == "refused"
+        shown = lab.exec(gateway, ["fail2ban-client", "get", "closed", "banip", "--with-time"]).stdout
+        found = re.search(rf"^{re.escape(source)}\s.*\+ (\d+) =", shown, re.MULTILINE)
+        assert found, shown
+        times.append(int(found[1]))
+        assert wait_for(lambda: source not in banned(lab, gateway, "closed"), 90)
+        assert reach(lab, "client", address, 25, source) == "open"
+    assert times == [4, 8, 16]
