@@ -27,8 +27,8 @@ author:
   - postern.mail_gateway contributors (@postern)
 description:
   - Turns the declaration C(mail_gateway) and the few host variables that belong to it into the variables of the
-    roles P(postern.mail_gateway.firewall#role), P(postern.mail_gateway.sshd#role) and
-    P(postern.mail_gateway.haproxy#role) for one gateway.
+    roles P(postern.mail_gateway.firewall#role), P(postern.mail_gateway.sshd#role), P(postern.mail_gateway.haproxy#role)
+    and P(postern.mail_gateway.fail2ban#role) for one gateway.
   - The order of entries in the declaration and of hosts in the inventory makes no difference to the result.
   - Of the other hosts only the servers in the declaration's group are looked at. What concerns several gateways, such
     as one address used twice, is the business of M(postern.mail_gateway.preflight).
@@ -78,7 +78,8 @@ _value:
   type: dict
   contains:
     managed:
-      description: For each role that the declaration can leave out, C(sshd) and C(firewall), whether it runs.
+      description: For each role that the declaration can leave out, C(firewall), C(sshd) and C(fail2ban), whether it
+        runs.
       type: dict
     firewall_rules:
       description: What is open, each rule with C(ports), C(protocol), C(sources), C(destinations) and C(comment).
@@ -87,6 +88,14 @@ _value:
     firewall_exact:
       description: Whether rules of others are removed.
       type: bool
+    fail2ban_jails:
+      description: Who is banned, and from what, each with C(name), C(ports), C(max_retry) and the times in seconds.
+      type: list
+      elements: dict
+    fail2ban_ignored_networks:
+      description: Networks that are never banned, in CIDR notation.
+      type: list
+      elements: str
     sshd_ports:
       description: The ports that sshd listens on; empty for those that it has.
       type: list

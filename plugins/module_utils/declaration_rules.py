@@ -133,6 +133,13 @@ def ssh_ports(tree: Node, gateway: Gateway) -> list[int]:
     return sorted({*declared, *([own] if own else [])})
 
 
+def most_failed_logons(tree: Node) -> int:
+    """The failed logons that lead to a ban: as declared, else few enough for HAProxy not to hold them back before."""
+    declared: int | None = tree["fail2ban"]["max_retry"].value
+    limit: int = tree["https"]["limits"]["failed_logons"].value
+    return declared or (min(6, limit) if tree["https"]["enabled"].value else 6)
+
+
 # --- the rules -------------------------------------------------------------------------------------------------------
 
 
@@ -404,6 +411,20 @@ def keys_are_of_one_entry_each(site: Site, problems: Problems) -> None:
             problems.unfit(user.path, user.raw, f"which is {seen[user.value].path} already; put its keys in one entry")
 
 
+def bans_can_come(site: Site, problems: Problems) -> None:
+    """Fail2Ban bans before HAProxy holds logons back: those that are held are seen by nobody, and count no more."""
+    fail2ban, limit = site.tree["fail2ban"], site.tree["https"]["limits"]["failed_logons"]
+    most, first, longest = (fail2ban[name] for name in ("max_retry", "ban_time", "max_ban_time"))
+    if not fail2ban["managed"].value:
+        return
+    if site.tree["https"]["enabled"].value and most.given and most.value > limit.value:
+        text = f"but after {limit.value} logons are held back ({limit.path}), so that nobody would be banned"
+        problems.unfit(most.path, most.raw, f"{text}; write {limit.value} or less")
+    if first.value > longest.value:
+        text = f"which is more than {longest.path} ({longest.value}); write less, or more there"
+        problems.unfit(first.path, first.raw or first.value, text)
+
+
 def openings_open_nothing_that_is_closed(site: Site, problems: Problems) -> None:
     """What is opened besides is no port of the gateway's own services: those have their own networks."""
     taken = {**published_ports(site.tree), site.tree["metrics_port"].value: "the metrics"}
@@ -433,6 +454,7 @@ RULES: tuple[Callable[[Site, Problems], None], ...] = (
     ports_are_free,
     keys_are_of_one_entry_each,
     openings_open_nothing_that_is_closed,
+    bans_can_come,
 )
 
 

@@ -444,6 +444,50 @@ DECLARATION = Option(
             ),
         ),
         Option(
+            "fail2ban",
+            DICTIONARY,
+            "Fail2Ban on the gateways: who fails at logons too often (SSH, and the web services where HTTPS is "
+            "published) is shut out for a while. Administrators, the gateways and the servers never are.",
+            options=(
+                Option("managed", BOOLEAN, _MANAGED, default=True, example=True),
+                Option(
+                    "max_retry",
+                    INTEGER,
+                    "Failed logons of one client within `find_time` that lead to a ban. Many users behind one address "
+                    "count as one client.",
+                    default_text="6, or `https.limits.failed_logons` where that is less",
+                    minimum=1,
+                    maximum=1000,
+                    example=6,
+                ),
+                Option("find_time", INTEGER, "Seconds.", default=600, minimum=1, maximum=86_400, example=600),
+                Option(
+                    "ban_time",
+                    INTEGER,
+                    "Seconds of a client's first ban. Each further one is twice as long.",
+                    default=3600,
+                    minimum=1,
+                    maximum=31_536_000,
+                    example=3600,
+                ),
+                Option(
+                    "max_ban_time",
+                    INTEGER,
+                    "Seconds of the longest ban.",
+                    default=604_800,
+                    minimum=1,
+                    maximum=31_536_000,
+                    example=604_800,
+                ),
+                _networks(
+                    "ignored_networks",
+                    "Networks that are never banned, such as a branch office behind one address.",
+                    default=(),
+                    example=["203.0.113.128/28"],
+                ),
+            ),
+        ),
+        Option(
             "websites",
             LIST,
             "Other web sites behind the same gate: TLS ends at the gateway, plain HTTP goes on to the servers.",

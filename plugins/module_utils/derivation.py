@@ -13,11 +13,12 @@ from typing import Any
 
 from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration import DeclarationError, check
 from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_tree import Inventory
+from ansible_collections.postern.mail_gateway.plugins.module_utils.derivation_fail2ban import derive_fail2ban
 from ansible_collections.postern.mail_gateway.plugins.module_utils.derivation_firewall import derive_firewall
 from ansible_collections.postern.mail_gateway.plugins.module_utils.derivation_haproxy import derive_haproxy
 from ansible_collections.postern.mail_gateway.plugins.module_utils.derivation_sshd import derive_sshd
 
-MANAGED = {"sshd": "ssh", "firewall": "firewall"}
+MANAGED = {"firewall": "firewall", "sshd": "ssh", "fail2ban": "fail2ban"}
 """The roles that the declaration can leave out, each with the key that says so."""
 
 
@@ -36,4 +37,5 @@ def derive_gateway(declaration: Any, host: str, inventory: Inventory) -> dict[st
         **derive_sshd(site),
         **derive_firewall(site),
         **derive_haproxy(site),
+        **derive_fail2ban(site),
     }

@@ -12,8 +12,10 @@ import re
 import subprocess
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 from uuid import uuid4
 
 from lab import Lab
@@ -321,6 +323,36 @@ def closed_ports(lab: Lab, gateway: str) -> list[Row]:
     return rows
 
 
+def failed_logon(lab: Lab, gateway: str, network: str) -> dict[str, Any]:
+    """A probe that fills in OWA's form with a wrong password."""
+    body = urlencode({"username": ANNA, "password": "wrong", "destination": f"https://{MAIL}/owa/"})
+    kind = {"Content-Type": "application/x-www-form-urlencoded"}
+    return {**web(lab, gateway, "/owa/auth.owa", network, headers=kind), "method": "POST", "body": body}
+
+
+def bans(lab: Lab, gateway: str) -> list[Row]:
+    """Who fails at OWA six times is shut out, with the connections that he has; an administrator isn't."""
+    owa = web(lab, gateway, "/owa/", timeout=3)
+    with ThreadPoolExecutor(1) as pool:
+        # Gone after 40 seconds, unless it is cut off before.
+        waiting = pool.submit(ask, lab, "client", web(lab, gateway, "/owa/hold?seconds=40", timeout=60))
+        wait_for(lambda: lab.exec(gateway, ["ss", "-Htn", "dst", lab.address("client", "outside")]).stdout != "")
+        ask(lab, "client", *[failed_logon(lab, gateway, "outside")] * 6)
+        ask(lab, "admin", *[failed_logon(lab, gateway, "admin")] * 6)
+        banned = wait_for(lambda: "error" in ask(lab, "client", owa)[0])
+        (answer,) = ask(lab, "client", owa)
+        (held,) = waiting.result()
+    (admins,) = ask(lab, "admin", web(lab, gateway, "/owa/", "admin"))
+    lab.exec(gateway, ["fail2ban-client", "unban", lab.address("client", "outside")])
+    back = wait_for(lambda: "status" in ask(lab, "client", owa)[0])
+    return [
+        Row("client", "6 failed logons at OWA, then GET /owa/", came(answer), banned and "error" in answer),
+        Row("client", "a request that was waiting meanwhile", came(held), "error" in held),
+        Row("admin", "6 failed logons at OWA, then GET /owa/", came(admins), admins.get("status") == 302),
+        Row("client", "GET /owa/ after fail2ban-client unban", came(ask(lab, "client", owa)[0]), back),
+    ]
+
+
 def sick_virtual_directory(lab: Lab, gateway: str) -> list[Row]:
     """One service of one server is sick: it alone leaves, and nobody notices."""
     exchange(lab, "ex1", "set", "ServerComponentState[EwsProxy].State", '"Inactive"')
@@ -395,6 +427,7 @@ CHECKS: tuple[Callable[[Lab, str], list[Row]], ...] = (
     metrics,
     logons,
     closed_ports,
+    bans,
     sick_virtual_directory,
     server_down,
 )

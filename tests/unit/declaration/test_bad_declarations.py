@@ -18,13 +18,13 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
     (
         {"mail_gateway": []},
         [
-            "mail_gateway is [], but must be a dictionary with the keys hostname, domains, admin_networks, monitoring_networks, service_addresses, ipv6, exchange, https, smtp, imap, pop, certificate, ssh, firewall, websites and metrics_port."
+            "mail_gateway is [], but must be a dictionary with the keys hostname, domains, admin_networks, monitoring_networks, service_addresses, ipv6, exchange, https, smtp, imap, pop, certificate, ssh, firewall, fail2ban, websites and metrics_port."
         ],
     ),
     (
         {"mail_gateway": "mail.example.com"},
         [
-            'mail_gateway is "mail.example.com", but must be a dictionary with the keys hostname, domains, admin_networks, monitoring_networks, service_addresses, ipv6, exchange, https, smtp, imap, pop, certificate, ssh, firewall, websites and metrics_port.'
+            'mail_gateway is "mail.example.com", but must be a dictionary with the keys hostname, domains, admin_networks, monitoring_networks, service_addresses, ipv6, exchange, https, smtp, imap, pop, certificate, ssh, firewall, fail2ban, websites and metrics_port.'
         ],
     ),
     (
@@ -50,7 +50,7 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
     (
         {"zone": 1},
         [
-            "mail_gateway.zone isn't known; the keys here are hostname, domains, admin_networks, monitoring_networks, service_addresses, ipv6, exchange, https, smtp, imap, pop, certificate, ssh, firewall, websites and metrics_port."
+            "mail_gateway.zone isn't known; the keys here are hostname, domains, admin_networks, monitoring_networks, service_addresses, ipv6, exchange, https, smtp, imap, pop, certificate, ssh, firewall, fail2ban, websites and metrics_port."
         ],
     ),
     (
@@ -78,7 +78,7 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
     (
         {"two words": 1},
         [
-            'mail_gateway["two words"] isn\'t known; the keys here are hostname, domains, admin_networks, monitoring_networks, service_addresses, ipv6, exchange, https, smtp, imap, pop, certificate, ssh, firewall, websites and metrics_port.'
+            'mail_gateway["two words"] isn\'t known; the keys here are hostname, domains, admin_networks, monitoring_networks, service_addresses, ipv6, exchange, https, smtp, imap, pop, certificate, ssh, firewall, fail2ban, websites and metrics_port.'
         ],
     ),
     ({"hostname": DROP}, ["mail_gateway.hostname is missing; it must be a full name such as mail.example.com."]),
@@ -1392,6 +1392,32 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
         ['mail_gateway.firewall.open[0].protocol is "vrrp", but must be tcp or udp.'],
     ),
     ({"firewall.rules": []}, ["mail_gateway.firewall.rules isn't known; the keys here are managed, exact and open."]),
+    # fail2ban
+    (
+        {"fail2ban.max_retry": 11},
+        [
+            "mail_gateway.fail2ban.max_retry is 11, but after 10 logons are held back (mail_gateway.https.limits.failed_logons), so that nobody would be banned; write 10 or less."
+        ],
+    ),
+    (
+        {"https.limits.failed_logons": 3, "fail2ban.max_retry": 6},
+        [
+            "mail_gateway.fail2ban.max_retry is 6, but after 3 logons are held back (mail_gateway.https.limits.failed_logons), so that nobody would be banned; write 3 or less."
+        ],
+    ),
+    (
+        {"fail2ban.max_ban_time": 60},
+        [
+            "mail_gateway.fail2ban.ban_time is 3600, which is more than mail_gateway.fail2ban.max_ban_time (60); write less, or more there."
+        ],
+    ),
+    ({"fail2ban.ban_time": "1h"}, ['mail_gateway.fail2ban.ban_time is "1h", but must be a whole number.']),
+    (
+        {"fail2ban.ignored_networks": ["10.0.0.1/8"]},
+        [
+            'mail_gateway.fail2ban.ignored_networks[0] is "10.0.0.1/8", which has host bits set; write 10.0.0.0/8 for the network or 10.0.0.1 for the one host.'
+        ],
+    ),
 ]
 
 

@@ -31,6 +31,7 @@ DIRECTORIES = {
     "powershell": "/PowerShell",
     "rest": "/api",
 }
+BANS = {"max_retry": 6, "find_time": 600, "ban_time": 3600, "max_ban_time": 604800}
 LIMITS = ("connections", "connection_rate", "request_rate", "failed_logons")
 
 
@@ -49,7 +50,24 @@ def opened(comment: str, port: int, sources: list[str] | None = None) -> dict[st
 def test_the_whole_result() -> None:
     """One gateway's variables, as written down in the roles' argument specifications."""
     assert derived() == {
-        "managed": {"sshd": True, "firewall": True},
+        "managed": {"firewall": True, "sshd": True, "fail2ban": True},
+        "fail2ban_jails": [
+            {
+                "name": "sshd",
+                "filter_mode": "aggressive",
+                "journal_matches": ["_SYSTEMD_UNIT=ssh.service _UID=0", "_SYSTEMD_SLICE=system-ssh.slice _UID=0"],
+                "ports": ["22"],
+                **BANS,
+            },
+            {"name": "haproxy-logons", "ports": ["80", "443"], **BANS},
+        ],
+        "fail2ban_ignored_networks": [
+            "10.10.0.21/32",
+            "10.10.0.22/32",
+            "10.20.0.10/32",
+            "198.51.100.0/24",
+            "2001:db8:a::/64",
+        ],
         "sshd_ports": [],
         "sshd_root_logon": "key",
         "sshd_authorized_keys": [],
@@ -197,7 +215,19 @@ def test_what_is_wrong_is_refused() -> None:
     ]
 
 
-@pytest.mark.parametrize("role", ["sshd", "firewall", "haproxy"])
+@pytest.mark.parametrize(
+    ("changes", "wanted"),
+    [
+        ({"https.limits.failed_logons": 3}, 3),
+        ({"https.limits.failed_logons": 3, "https.enabled": False}, 6),
+        ({"fail2ban.max_retry": 8}, 8),
+    ],
+)
+def test_nobody_is_held_back_before_he_is_banned(changes: dict[str, Any], wanted: int) -> None:
+    assert {jail["max_retry"] for jail in derived(changes)["fail2ban_jails"]} == {wanted}
+
+
+@pytest.mark.parametrize("role", ["firewall", "sshd", "haproxy", "fail2ban"])
 def test_the_roles_take_what_is_derived(role: str) -> None:
     """The names and the types are those of the role's argument specification."""
     options = yaml.safe_load((ROOT / "roles" / role / "meta/argument_specs.yml").read_text())["argument_specs"]["main"]

@@ -1,0 +1,57 @@
+# Copyright (c) 2026 postern.mail_gateway contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From the declaration to the variables of the role fail2ban."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from ansible_collections.postern.mail_gateway.plugins.module_utils import declaration_schema as schema
+from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_rules import (
+    Site,
+    most_failed_logons,
+    ssh_networks,
+    ssh_ports,
+)
+from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_values import (
+    Network,
+    as_network,
+    in_order,
+    within,
+)
+
+# sshd's own lines, whichever of systemd's units it runs in: ssh.service, or one for each connection of ssh.socket.
+SSHD = ["_SYSTEMD_UNIT=ssh.service _UID=0", "_SYSTEMD_SLICE=system-ssh.slice _UID=0"]
+
+
+def derive_fail2ban(site: Site) -> dict[str, Any]:
+    """The role's variables for the site's first gateway.
+
+    A client that fails at the web services is banned from those alone: mail that comes from the same address, another
+    company's behind one router for example, isn't lost.
+    """
+    tree = site.tree
+    fail2ban = tree["fail2ban"]
+    limits = {name: fail2ban[name].value for name in ("find_time", "ban_time", "max_ban_time")}
+    limits["max_retry"] = most_failed_logons(tree)
+    ports = list(map(str, ssh_ports(tree, site.gateways[0])))
+    # The mode "aggressive" counts connections too that end before a logon, since passwords aren't even offered.
+    jails = [{"name": "sshd", "filter_mode": "aggressive", "journal_matches": SSHD, "ports": ports, **limits}]
+    if tree["https"]["enabled"].value:
+        jails.append({"name": "haproxy-logons", "ports": list(map(str, schema.HTTP_PORTS)), **limits})
+    trusted: list[Network] = [*tree["admin_networks"].values, *ssh_networks(tree), *tree["monitoring_networks"].values]
+    trusted += fail2ban["ignored_networks"].values
+    trusted += [as_network(server.address) for server in site.servers if not isinstance(server.address, str)]
+    return {"fail2ban_jails": jails, "fail2ban_ignored_networks": in_order(_without_parts(trusted))}
+
+
+def _without_parts(networks: Iterable[Network]) -> list[Network]:
+    """The networks without those that others of them hold."""
+    known = list(networks)
+    return [
+        network
+        for place, network in enumerate(known)
+        if network not in known[:place] and not any(network != other and within(network, other) for other in known)
+    ]
