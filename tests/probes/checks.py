@@ -427,7 +427,7 @@ CHECKS: tuple[Callable[[Lab, str], list[Row]], ...] = (
     metrics,
     logons,
     closed_ports,
-    bans,
     sick_virtual_directory,
     server_down,
+    bans,
 )

@@ -166,3 +166,15 @@ def test_slow_clients_are_cut_off(lab: Lab, meanwhile: Meanwhile, gateway: str) 
     assert found["slow"].get("closed", found["slow"].get("error")) == pytest.approx(3, abs=2.9)
     for name in ("silent", "silent in the clear"):
         assert found[name].get("closed", found[name].get("error")) == pytest.approx(15, abs=4)
+
+
+def test_a_client_that_gives_up_leaves_nothing_at_the_server(lab: Lab, gateway: str, strangers: Strangers) -> None:
+    source = strangers.address()
+    (answer,) = ask(lab, "client", web(lab, gateway, "/owa/hold?seconds=60", timeout=2, source=source))
+    assert "TimeoutError" in answer["error"]
+
+    def phases() -> list[str]:
+        polls = [event for server in EXCHANGE for event in events(lab, server, "http_poll")]
+        return [event["phase"] for event in polls if event["forwarded_for"] == source]
+
+    assert wait_for(lambda: phases() == ["begin", "broken"], 20), phases()
