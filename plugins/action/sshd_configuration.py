@@ -49,13 +49,14 @@ class ActionModule(GuardedAction):
         if prepared.get("failed"):
             return {**prepared, "msg": f"Passwords stay on: {prepared['msg']}"}
         try:
-            return self._with_key(task_vars)
+            result = self._with_key(task_vars)
         except AnsibleError as error:
             return {
                 "failed": True,
                 "msg": f"No key logon worked for the account that Ansible uses ({short(str(error))}), so passwords "
-                "stay on and nothing was changed; add its public key to sshd_authorized_keys and run again.",
+                "stay on; add its public key to sshd_authorized_keys and run again.",
             }
+        return {**result, "warnings": [*prepared.get("warnings", ()), *result.get("warnings", ())]}
 
     def _with_key(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         arguments = {**self._task.args, "key_logon": "proven"}

@@ -21,7 +21,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,8 @@ from ansible_collections.postern.mail_gateway.plugins.module_utils import rollba
 FOLDER = Path("/var/lib/postern/rollback")
 TIMER = "postern-rollback"
 PROGRAM = "program.py"
+#: A new connection and the module that confirms take a few seconds themselves; nobody waits for a day.
+SECONDS = (5, 86400)
 
 
 class GuardError(Exception):
@@ -85,9 +87,15 @@ class RollbackGuard:
     :param name: what is changed, as it is called in sentences: "sshd", "firewall".
     :param seconds: time from arming to the rollback.
     :param folder: for tests.
+    :raises GuardError: that is no time for a confirmation.
     """
 
     def __init__(self, name: str, seconds: int = 60, folder: Path = FOLDER) -> None:
+        if not SECONDS[0] <= seconds <= SECONDS[1]:
+            raise GuardError(
+                f"The time until the change of {name} is undone is {seconds} seconds, but must be from {SECONDS[0]} to "
+                f"{SECONDS[1]}; nothing was changed."
+            )
         self.name = name
         self.seconds = seconds
         self.folder = folder
@@ -117,12 +125,17 @@ class RollbackGuard:
         files: Iterable[str | Path],
         commands: Sequence[Sequence[str]] = (),
         before: Sequence[Sequence[str]] = (),
+        remove: Iterable[str | Path] = (),
+        texts: Mapping[str, str] | None = None,
     ) -> None:
         """Save the files (or that they aren't there) and arm the way back.
 
         :param files: absolute paths of everything that the change writes or removes; no folders.
         :param commands: run after the files are back, each whatever became of the one before. Not at boot.
         :param before: run before the files go back. Not at boot.
+        :param remove: files that wait to be put in place, and folders that were made for them, the innermost first;
+          folders go if nothing else is in them.
+        :param texts: what the commands read, by name (see ``text_path``).
         :raises GuardError: another change waits for its confirmation, or there is no way back to be had (a full disk,
           no systemd). Nothing was changed.
         """
@@ -130,7 +143,7 @@ class RollbackGuard:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             with rollback_program.locked(self.folder):
                 self._refuse_if_armed()
-                self._arm([str(path) for path in files], commands, before)
+                self._arm([str(path) for path in files], commands, before, [str(path) for path in remove], texts or {})
         except OSError as error:
             self._stop_timer()
             rollback_program.forget(self.folder)
@@ -138,6 +151,10 @@ class RollbackGuard:
             raise GuardError(
                 f"The way back can't be written below {self.folder} ({error.strerror}); nothing was changed."
             ) from error
+
+    def text_path(self, name: str) -> Path:
+        """Return where a text for the commands lies while the guard is armed."""
+        return self.folder / "saved" / name
 
     def as_result(self) -> dict[str, Any]:
         """Return what the controller needs for the confirmation: name, token, and the seconds that are left."""
@@ -201,7 +218,14 @@ class RollbackGuard:
         states = _run("systemctl", "is-active", f"{TIMER}.timer", f"{TIMER}.service").stdout.split()
         return any(state in ("active", "activating", "reloading", "deactivating") for state in states)
 
-    def _arm(self, files: list[str], commands: Sequence[Sequence[str]], before: Sequence[Sequence[str]]) -> None:
+    def _arm(
+        self,
+        files: list[str],
+        commands: Sequence[Sequence[str]],
+        before: Sequence[Sequence[str]],
+        remove: list[str],
+        texts: Mapping[str, str],
+    ) -> None:
         # What a run left that was killed while it armed: no armed.json, so nothing had been changed.
         self._stop_timer()
         rollback_program.forget(self.folder)
@@ -214,6 +238,11 @@ class RollbackGuard:
             if os.path.lexists(source):
                 rollback_program.copy(source, copy)
             entries.append({"path": path, "saved": str(copy) if os.path.lexists(copy) else None})
+        for name, text in texts.items():
+            with self.text_path(name).open("w", encoding="utf-8") as stream:
+                stream.write(text)
+                stream.flush()
+                os.fsync(stream.fileno())
         rollback_program.sync(saved)
         program = self.folder / PROGRAM
         program.write_text(inspect.getsource(rollback_program), encoding="utf-8")
@@ -232,6 +261,7 @@ class RollbackGuard:
             "files": entries,
             "commands": [list(command) for command in commands],
             "before": [list(command) for command in before],
+            "remove": remove,
         }
         # The timer first: without armed.json it does nothing, and armed.json without it would be a way back that
         # nobody takes. It counts monotonic time, which no change of the clock moves.

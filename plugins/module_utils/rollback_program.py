@@ -118,6 +118,15 @@ def copy(source: Path, target: Path) -> None:
         os.fsync(stream.fileno())
 
 
+def remove(path: Path) -> None:
+    """Remove a file, or a folder with nothing in it; one that somebody uses by now stays."""
+    with contextlib.suppress(OSError):
+        if path.is_dir() and not path.is_symlink():
+            path.rmdir()
+        else:
+            path.unlink(missing_ok=True)
+
+
 def run(commands: list[list[str]]) -> list[str]:
     """Run commands one after the other, whatever becomes of each, and return what those that failed said."""
     said = []
@@ -154,6 +163,8 @@ def roll_back(folder: Path, token: str, why: str, *, boot: bool = False) -> dict
         return None
     errors = [] if boot else run(armed["before"])
     failed = [reason for entry in armed["files"] if (reason := restore(entry))]
+    for path in armed["remove"]:
+        remove(Path(path))
     # At boot the services start after this, and by themselves; but units may have been read or generated already.
     errors += run([["systemctl", "daemon-reload"]] if boot else armed["commands"])
     report = {

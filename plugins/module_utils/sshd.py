@@ -24,6 +24,7 @@ HEADER = "# Written by Ansible (role postern.mail_gateway.sshd); changes here ar
 ALGORITHMS = {
     "KexAlgorithms": (
         "kex",
+        # OpenSSH 9.9, 9.9 and 8.5 (in its clients' offer since 8.9), see https://www.openssh.com/pq.html
         ["mlkem768x25519-sha256", "sntrup761x25519-sha512", "sntrup761x25519-sha512@openssh.com"],
     ),
     "Ciphers": (
@@ -42,6 +43,8 @@ ALGORITHMS = {
         ],
     ),
 }
+#: For clients that know none of these; ssh-audit warns of it.
+OLDER_KEY_EXCHANGES = ["curve25519-sha256", "curve25519-sha256@libssh.org"]
 #: What the role has variables or a promise for, so that it can't stand in free settings.
 OWN = {
     "port": "sshd_ports",
@@ -144,6 +147,7 @@ class Wanted:
     sftp_accounts: list[dict[str, Any]]
     settings: dict[str, Any]
     matches: list[dict[str, Any]]
+    older_clients: bool = False
 
 
 def drop_in(wanted: Wanted, host_keys: Sequence[str], query: Callable[[str], Iterable[str]], passwords: bool) -> str:
@@ -170,7 +174,8 @@ def drop_in(wanted: Wanted, host_keys: Sequence[str], query: Callable[[str], Ite
     given = {keyword.lower() for keyword, _ in free}
     lines += [f"HostKey {path}" for path in host_keys]
     for keyword, (name, names) in ALGORITHMS.items():
-        found = available(names, query(name))
+        older = OLDER_KEY_EXCHANGES if keyword == "KexAlgorithms" and wanted.older_clients else []
+        found = available([*names, *older], query(name))
         if found and keyword.lower() not in given:
             lines.append(f"{keyword} {','.join(found)}")
     lines += [f"{keyword} {text}" for keyword, text in free]
@@ -271,6 +276,15 @@ def spoiled(keyword: str, found: Sequence[Entry], in_match: bool) -> Entry | Non
     if keyword in CUMULATIVE and not in_match:
         return others[0] if others else None
     return next((entry for entry in others if bool(entry.match) == in_match), others[0] if others else None)
+
+
+def older_clients_lose(before: Mapping[str, Sequence[str]], after: Mapping[str, Sequence[str]]) -> bool:
+    """Return whether a change of the effective settings takes the key exchange away that older clients have."""
+
+    def offered(settings: Mapping[str, Sequence[str]]) -> set[str]:
+        return {name for value in settings.get("kexalgorithms", ()) for name in value.split(",")}
+
+    return bool(set(OLDER_KEY_EXCHANGES) & offered(before)) and not set(OLDER_KEY_EXCHANGES) & offered(after)
 
 
 def password_door(found: Sequence[Entry]) -> Entry | None:

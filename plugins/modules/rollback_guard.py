@@ -41,7 +41,7 @@ options:
     elements: list
     default: []
   seconds:
-    description: Time until the host goes back.
+    description: Time until the host goes back, from 5 to 86400.
     type: int
     default: 60
   token:
@@ -148,8 +148,8 @@ def main() -> None:
         ],
         supports_check_mode=True,
     )
-    guard = RollbackGuard(module.params["name"] or "", module.params["seconds"])
     try:
+        guard = RollbackGuard(module.params["name"] or "", module.params["seconds"])
         if module.params["state"] == "status":
             armed = guard.status()
             shown = {key: armed[key] for key in ("name", "when", "seconds", "files")} if armed else None

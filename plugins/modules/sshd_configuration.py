@@ -97,8 +97,14 @@ options:
         description: The settings in the block.
         type: dict
         required: true
+  older_clients:
+    description:
+      - Whether clients without a key exchange that withstands quantum computers can log on (OpenSSH before 8.9, PuTTY
+        before 0.78, libraries like Paramiko). The key exchange C(curve25519-sha256) is offered last then.
+    type: bool
+    default: false
   rollback_seconds:
-    description: Time for the confirmation; after that the host goes back.
+    description: Time for the confirmation; after that the host goes back. From 5 to 86400.
     type: int
     default: 60
   key_logon:
@@ -173,6 +179,7 @@ from ansible_collections.postern.mail_gateway.plugins.module_utils.rollback_guar
     RollbackGuard,
     sentence,
 )
+from ansible_collections.postern.mail_gateway.plugins.module_utils.rollback_program import remove
 from ansible_collections.postern.mail_gateway.plugins.module_utils.sshd import (
     DROP_IN,
     FOLDER,
@@ -184,6 +191,7 @@ from ansible_collections.postern.mail_gateway.plugins.module_utils.sshd import (
     effective,
     entries,
     keywords,
+    older_clients_lose,
     password_door,
     shut_out,
     socket_drop_in,
@@ -196,6 +204,11 @@ MODULI = FOLDER / "moduli"
 SOCKET_DROP_IN = Path("/etc/systemd/system/ssh.socket.d/00-postern.conf")
 MARK = "SFTP only (postern.mail_gateway)"
 SHORTEST_RSA = 3072
+#: Said once, by the run that takes them away: the confirmation proves Ansible's own client, not those of people.
+OLDER_CLIENTS = (
+    "From now on clients need a key exchange that withstands quantum computers: OpenSSH 8.9, PuTTY 0.78 or newer. "
+    "Where people have older ones, set sshd_older_clients to true."
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -222,6 +235,10 @@ class File:
     def staged(self) -> Path:
         """Where the new content waits. sshd and systemd pass over names like this one."""
         return self.path.with_name(f".{self.path.name}.postern-new")
+
+    def missing_folders(self) -> list[Path]:
+        """Return the folders that have to be made for it, the innermost first."""
+        return [] if self.content is None else [path for path in self.path.parents if not path.exists()]
 
     def stage(self) -> None:
         if self.content is None:
@@ -359,8 +376,6 @@ class Sshd:
         """Refuse addresses that the host hasn't and ports that somebody else has."""
         if not all(0 < port < 65536 for port in self.wanted.ports):
             raise SshdError("sshd_ports must hold ports from 1 to 65535.")
-        if self.by_socket and self.wanted.listen_addresses and not self.wanted.ports:
-            raise SshdError("sshd_listen_addresses needs sshd_ports on this host, since ssh.socket wants both at once.")
         links = json.loads(run("ip", "-json", "address").stdout or "[]")
         present = {ipaddress.ip_address(info["local"]) for link in links for info in link.get("addr_info", ())}
         for text in self.wanted.listen_addresses:
@@ -370,6 +385,10 @@ class Sshd:
                 raise SshdError(f"sshd_listen_addresses: '{text}' is not an IP address.") from error
             if not address.is_unspecified and address not in present:
                 raise SshdError(f"sshd_listen_addresses: {text} is not an address of this host; nothing was changed.")
+        if self.by_socket and self.wanted.listen_addresses and not self.wanted.ports:
+            raise SshdError(
+                "sshd_listen_addresses needs sshd_ports on this host, since ssh.socket wants both at once; give both."
+            )
         for line in run("ss", "-Hltnp").stdout.splitlines():
             port = int(line.split()[3].rpartition(":")[2])
             holder = re.search(r'users:\(\("([^"]+)"', line)
@@ -462,8 +481,15 @@ class Sshd:
 
     # --- making it so --------------------------------------------------------------------------------------------
 
+    def now(self) -> dict[str, list[str]]:
+        """Return what sshd makes of the present files; nothing where it refuses them, since a run may heal that."""
+        try:
+            return self.ask(MAIN)
+        except SshdError:
+            return {}
+
     def passwords_on(self) -> bool:
-        now = self.ask(MAIN)
+        now = self.now()
         return now.get("passwordauthentication") != ["no"] or now.get("kbdinteractiveauthentication") != ["no"]
 
     def files(self, passwords: bool) -> tuple[list[File], str]:
@@ -506,13 +532,15 @@ class Sshd:
 
     def apply(self, changes: list[File], guard: RollbackGuard) -> None:
         """Stage everything, arm the guard, put it in place and have sshd use it."""
+        new = [file.staged() for file in changes]
+        new += sorted({path for file in changes for path in file.missing_folders()}, reverse=True)
         try:
             for file in changes:
                 file.stage()
-            guard.arm([file.path for file in changes], self.way_back())
+            guard.arm([file.path for file in changes], self.way_back(), remove=new)
         except (OSError, GuardError) as error:
-            for file in changes:
-                file.staged().unlink(missing_ok=True)
+            for path in new:
+                remove(path)
             if isinstance(error, GuardError):
                 raise
             raise SshdError(
@@ -620,7 +648,8 @@ def diff(changes: list[File], accounts: list[str], withdrawn: list[str]) -> list
 def work(module: AnsibleModule, sshd: Sshd) -> dict[str, Any]:
     """Compare, and change where that is asked for; return the module's result."""
     guard = RollbackGuard("sshd", module.params["rollback_seconds"])
-    report = guard.rolled_back()
+    # A check changes nothing, so it may look on while a change waits for its confirmation.
+    report = guard.last_report() if module.check_mode else guard.rolled_back()
     if report:
         module.warn(sentence(report))
     awaited = module.params["key_logon"] == "awaited"
@@ -639,6 +668,8 @@ def work(module: AnsibleModule, sshd: Sshd) -> dict[str, Any]:
     }
     if result["changed"]:
         result["diff"] = diff(changes, accounts, withdrawn)
+        if older_clients_lose(sshd.now(), sshd.ask(sshd.scratch / "sshd_config")):
+            module.warn(OLDER_CLIENTS)
     if module.check_mode:
         return result
     if not result["changed"]:
@@ -696,6 +727,7 @@ def main() -> None:
                     "settings": {"type": "dict", "required": True},
                 },
             },
+            "older_clients": {"type": "bool", "default": False},
             "rollback_seconds": {"type": "int", "default": 60},
             "key_logon": {
                 "type": "str",

@@ -131,7 +131,8 @@ options:
     type: bool
     default: false
   confirmation_seconds:
-    description: Seconds after which the host goes back to the old rules unless a new connection got through.
+    description: Seconds after which the host goes back to the old rules unless a new connection got through, from 5
+      to 86400.
     type: int
     default: 60
 attributes:
@@ -176,7 +177,6 @@ rolled_back:
 
 import contextlib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -213,8 +213,7 @@ from ansible_collections.postern.mail_gateway.plugins.module_utils.ufw_rules imp
 )
 
 POLICIES = ["allow", "deny", "reject"]
-# Not on the disk: after a reboot the files alone decide.
-SAVED = "/run/postern-firewall.v{}"
+SAVED = "filter-table.v{}"  # of the running firewall, for the way back
 
 RULE = {
     "action": {"type": "str", "choices": list(ACTIONS), "default": "allow"},
@@ -335,13 +334,14 @@ class Firewall:
 
     def _apply(self, texts: dict[str, str], wanted: Live, now: Live) -> dict[str, Any]:
         """Arm the guard, change files and firewall, and see that the kernel holds what was wanted."""
-        commands = []
-        for family, text in now.text.items():
-            Path(SAVED.format(family)).write_text(text, encoding="utf-8")
-            commands.append([f"/usr/sbin/{IPTABLES[family]}-restore", SAVED.format(family)])
+        saved = {SAVED.format(family): text for family, text in now.text.items()}
+        commands = [
+            [f"/usr/sbin/{IPTABLES[family]}-restore", str(self.guard.text_path(SAVED.format(family)))]
+            for family in now.text
+        ]
         files = [self.ufw.path(name) for name in (*USER_RULES.values(), DEFAULTS, CONF)]
         with self.ufw.prepared(texts) as fresh:
-            self.guard.arm(files=files, commands=commands)
+            self.guard.arm(files=files, commands=commands, remove=fresh, texts=saved)
             try:
                 self.ufw.replace(fresh)
                 self.ufw.load(wanted, now)
@@ -383,7 +383,9 @@ def main() -> None:
     result: dict[str, Any] = {}
     with sentences(module):
         result = Firewall(module).run()
-    module.exit_json(**result)
+    # As Ansible returns them, but for the rules: what came of them is in the result, and hundreds of them take time.
+    given = {name: value for name, value in module.params.items() if name != "rules"}
+    module.exit_json(**result, invocation={"module_args": given})
 
 
 if __name__ == "__main__":

@@ -86,8 +86,12 @@ class GuardedAction(ActionBase):  # type: ignore[misc]
         options = old.get_options()
         if extra:
             options["password"] = None
+        is_ssh = new._load_name.rpartition(".")[2] == "ssh"  # noqa: SLF001
+        if not is_ssh:
+            # Others (paramiko_ssh) hand an open connection on to whoever asks for the same host.
+            old.close()
         new.set_options(direct=options)
-        if new._load_name.rpartition(".")[2] == "ssh":  # noqa: SLF001
+        if is_ssh:
             arguments_of_ssh = (OWN_CONNECTION, extra, old.get_option("ssh_args") or "")
             new.set_option("ssh_args", " ".join(filter(None, arguments_of_ssh)))
         if port is not None:

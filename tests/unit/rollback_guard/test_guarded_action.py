@@ -106,3 +106,73 @@ def test_check_mode_confirms_nothing() -> None:
 )
 def test_reasons_are_short(text: str, wanted: str) -> None:
     assert short(text) == wanted
+
+
+class Transport:
+    """A connection plugin. As paramiko_ssh does, it keeps one connection open for all who ask."""
+
+    opened: dict[str, object] = {}
+
+    def __init__(self, name: str) -> None:
+        self._load_name = name
+        self.options: dict[str, Any] = {}
+        self.become = "sudo"
+        self.become_of_new: object = None
+        self._shell = object()
+        self.socket: object = None
+
+    def open(self) -> object:
+        self.socket = self.opened.setdefault(self._load_name, object())
+        return self.socket
+
+    def close(self) -> None:
+        self.opened.pop(self._load_name, None)
+
+    def get_options(self) -> dict[str, Any]:
+        return {"password": "secret", "ssh_args": "-C -o ControlPersist=60s", "port": 22, **self.options}
+
+    def get_option(self, name: str) -> Any:
+        return self.get_options()[name]
+
+    def set_options(self, direct: dict[str, Any]) -> None:
+        self.options = dict(direct)
+
+    def set_option(self, name: str, value: Any) -> None:
+        self.options[name] = value
+
+    def set_become_plugin(self, plugin: object) -> None:
+        self.become_of_new = plugin
+
+
+@pytest.mark.parametrize("name", ["ssh", "ansible.builtin.ssh", "paramiko_ssh"])
+def test_a_new_connection_has_the_settings_of_the_old_one_and_shares_nothing(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, seen = Transport(name), []
+    Transport.opened = {}
+    before = old.open()
+    new = Transport(name)
+    monkeypatch.setattr(guarded_action.connection_loader, "get", lambda *_arguments: new)
+
+    class Real(GuardedAction):
+        def __init__(self) -> None:
+            self._connection, self._play_context = old, None
+
+        def _execute_module(self, **how: Any) -> dict[str, Any]:
+            assert self._connection is new
+            seen.append((how["module_name"], new.open()))
+            return {"changed": False}
+
+    action = Real()
+    action.over_new_connection("m", {}, {}, port=2222, extra=guarded_action.KEY_ONLY)
+    assert action._connection is old
+    assert seen[0][0] == "m"
+    assert new.options["port"] == 2222
+    assert new.options["password"] is None
+    assert new.become_of_new == "sudo"
+    if name == "paramiko_ssh":
+        assert seen[0][1] is not before
+    else:
+        # The first value counts for ssh (ssh_config(5)).
+        assert new.options["ssh_args"].startswith("-o ControlMaster=no -o ControlPath=none")
+        assert new.options["ssh_args"].endswith(f"{guarded_action.KEY_ONLY} -C -o ControlPersist=60s")

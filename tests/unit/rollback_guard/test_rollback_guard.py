@@ -291,3 +291,53 @@ def test_a_report_is_forgotten_once_the_host_is_as_it_should_be(host: Host) -> N
     host.guard().forget_report()
     assert host.guard().rolled_back() is None
     assert not host.folder.exists()
+
+
+def test_what_was_made_for_the_change_goes_as_well(host: Host) -> None:
+    """Files that were to be put in place, and folders for them, unless somebody uses those by now."""
+    empty, used = host.root / "made" / "here", host.root / "used"
+    empty.mkdir(parents=True)
+    used.mkdir()
+    staged = host.root / ".settings.new"
+    staged.write_text("bad\n")
+    host.guard().arm([host.file, empty / "file"], remove=[staged, empty, empty.parent, used])
+    host.change()
+    (empty / "file").write_text("bad\n")
+    (used / "by somebody").touch()
+    host.fire()
+    assert not staged.exists()
+    assert not empty.parent.exists()
+    assert (used / "by somebody").exists()
+
+
+def test_commands_find_their_texts_until_nothing_is_armed(host: Host) -> None:
+    guard = host.guard()
+    path = guard.text_path("table")
+    guard.arm([host.file], [["cp", str(path), str(host.root / "loaded")]], texts={"table": "old rules\n"})
+    assert path.stat().st_mode & 0o777 == 0o644  # in a folder of root's
+    assert host.folder.stat().st_mode & 0o777 == 0o700
+    host.change()
+    host.fire()
+    assert (host.root / "loaded").read_text() == "old rules\n"
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("year", [1970, 2099])
+def test_a_clock_that_jumps_neither_hastens_nor_delays(host: Host, monkeypatch: pytest.MonkeyPatch, year: int) -> None:
+    """Every clock reading that the guard writes down is for people to read."""
+    host.arm()
+    host.change()
+    monkeypatch.setattr(rollback_program, "now", lambda: f"{year}-01-01T00:00:00+00:00")
+    with pytest.raises(GuardError, match="waits for its confirmation"):
+        host.guard("other").rolled_back()
+    assert rollback_program.main(["timeout", str(host.folder), str(host.guard().status()["token"])]) == 0  # type: ignore[index]
+    assert host.is_old
+    report = host.guard().rolled_back()
+    assert report
+    assert report["when"].startswith(str(year))
+
+
+@pytest.mark.parametrize("seconds", [-1, 0, 4, 86401])
+def test_a_time_that_leaves_no_time_is_refused(host: Host, seconds: int) -> None:
+    with pytest.raises(GuardError, match=f"is {seconds} seconds, but must be from 5 to 86400; nothing was changed"):
+        RollbackGuard("test", seconds, host.folder)

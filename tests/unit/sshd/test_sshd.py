@@ -17,6 +17,7 @@ from ansible_collections.postern.mail_gateway.plugins.module_utils.sshd import (
     drop_in,
     entries,
     keywords,
+    older_clients_lose,
     password_door,
     shut_out,
     socket_drop_in,
@@ -60,6 +61,27 @@ def test_only_algorithms_that_this_openssh_knows_are_asked_for() -> None:
     said = drop_in(wanted(), ["/k"], older.__getitem__, False)
     assert "KexAlgorithms sntrup761x25519-sha512@openssh.com\n" in said
     assert "something-weak" not in text()
+
+
+def test_older_clients_get_their_key_exchange_last_and_only_when_asked_for() -> None:
+    known = {**NEWEST, "kex": [*NEWEST["kex"], "curve25519-sha256"]}
+    said = drop_in(wanted(older_clients=True), ["/k"], known.__getitem__, False)
+    assert f"KexAlgorithms {','.join(ALGORITHMS['KexAlgorithms'][1])},curve25519-sha256\n" in said
+    assert "curve25519-sha256\n" not in drop_in(wanted(), ["/k"], known.__getitem__, False)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "lost"),
+    [
+        ("curve25519-sha256,mlkem768x25519-sha256", "mlkem768x25519-sha256", True),
+        ("curve25519-sha256@libssh.org", "mlkem768x25519-sha256", True),
+        ("curve25519-sha256", "mlkem768x25519-sha256,curve25519-sha256", False),
+        ("mlkem768x25519-sha256", "mlkem768x25519-sha256", False),
+    ],
+)
+def test_the_run_that_takes_older_clients_their_key_exchange_is_known(before: str, after: str, lost: bool) -> None:
+    assert older_clients_lose({"kexalgorithms": [before]}, {"kexalgorithms": [after]}) == lost
+    assert not older_clients_lose({}, {"kexalgorithms": [after]})
 
 
 def test_algorithms_in_the_settings_replace_ours() -> None:
