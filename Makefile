@@ -59,6 +59,11 @@ molecule: setup ## One scenario in the lab: SCENARIO=haproxy or default
 	@$(LAB) up
 	@molecule test --scenario-name $(SCENARIO)
 
+.PHONY: trials
+trials: setup ## Every way to lock oneself out, tried on real hosts; writes docs/lockout-trials.md
+	@$(LAB) up
+	@POSTERN_TRIALS_PAGE=1 pytest tests/integration/lockouts
+
 .PHONY: bench
 bench: setup ## Measure, and compare with a bare configuration
 	@$(LAB) up

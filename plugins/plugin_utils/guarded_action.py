@@ -56,7 +56,7 @@ class GuardedAction(ActionBase):  # type: ignore[misc]
         guard = result.pop("guard", None)
         port = result.pop("guard_port", None)
         if not guard or result.get("failed") or self._task.check_mode:
-            return result
+            return self._explained(result, task_vars)
         deadline = time.monotonic() + guard["seconds"]
         reason = self._disarm(guard, port, deadline, task_vars, extra)
         if not reason:
@@ -107,6 +107,22 @@ class GuardedAction(ActionBase):  # type: ignore[misc]
             self._connection = old
             new.close()
         return done
+
+    def _explained(self, result: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        """Say of a module that died (its result is what Ansible made of silence) what becomes of the host."""
+        if not result.get("failed") or "module_stdout" not in result or self._task.check_mode:
+            return result
+        try:
+            armed = self.over_new_connection(GUARD_MODULE, {"state": "status"}, task_vars).get("armed")
+        except AnsibleError:
+            return result
+        if not armed:
+            return result
+        return {
+            **result,
+            "msg": f"The module was killed while it changed {armed['name']} on this host; it goes back to what it was "
+            f"by itself within {armed['seconds']} seconds. Run again after that.",
+        }
 
     def _disarm(
         self, guard: dict[str, Any], port: int | None, deadline: float, task_vars: dict[str, Any], extra: str

@@ -31,6 +31,12 @@ class Run:
         return sum(counts["changed"] for counts in self.recap.values())
 
     @property
+    def failures(self) -> dict[str, str]:
+        """What each host's failed task said."""
+        found = re.finditer(r"^fatal: \[(\S+?)\]: FAILED! => (\{.*\})$", self.output, re.MULTILINE)
+        return {line[1]: json.loads(line[2]).get("msg", "") for line in found}
+
+    @property
     def text(self) -> str:
         """The output without line breaks and JSON's escapes, for finding sentences in it."""
         return re.sub(r"\s+", " ", self.output.replace('\\"', '"').replace("\\n", " "))

@@ -61,20 +61,20 @@ print(json.dumps([[*one, answer] for one, answer in zip(asked, answers)]))
 
 # Holds a connection open and counts its ticks, and sends packets to a closed port without a pause.
 _WATCH = """
-import json, socket, sys, time
-held, address, port, seconds = sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
+import json, select, socket, sys, time
+held, address, port = sys.argv[1], sys.argv[2], int(sys.argv[3])
 connection = socket.create_connection((held, 25), 5)
 connection.settimeout(5)
 print("ready", flush=True)
 packets, ticks, broken = 0, 0, ""
-end = time.monotonic() + seconds
+began = time.monotonic()
 kinds = [
     (socket.socket(socket.AF_INET, socket.SOCK_DGRAM), held),
     (socket.socket(socket.AF_INET6, socket.SOCK_DGRAM), address),
 ]
 connection.setblocking(False)
 last = time.monotonic()
-while time.monotonic() < end:
+while not select.select([sys.stdin], [], [], 0)[0]:
     for sender, target in kinds:
         sender.sendto(b"x", (target, port))
     packets += 1
@@ -93,7 +93,8 @@ while time.monotonic() < end:
         broken = str(error)
         break
     time.sleep(0.001)
-print(json.dumps({"packets": packets, "ticks": ticks, "broken": broken}))
+seconds = time.monotonic() - began
+print(json.dumps({"packets": packets, "ticks": ticks, "broken": broken, "seconds": seconds}))
 """
 
 
@@ -154,12 +155,12 @@ def expected_rules(lab: Lab) -> list[str]:
 
 
 class Watch:
-    """A client that holds a connection to a gateway and presses against a closed port meanwhile."""
+    """A client that holds a connection to a gateway and presses against a closed port until it is asked."""
 
-    def __init__(self, lab: Lab, gateway: str, seconds: float) -> None:
-        argv = ["podman", "exec", lab.container("client"), "python3", "-c", _WATCH]
-        argv += [lab.address(gateway, "outside"), lab.address(gateway, "outside", 6), str(COUNTED), str(seconds)]
-        self._process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+    def __init__(self, lab: Lab, gateway: str) -> None:
+        argv = ["podman", "exec", "--interactive", lab.container("client"), "python3", "-c", _WATCH]
+        argv += [lab.address(gateway, "outside"), lab.address(gateway, "outside", 6), str(COUNTED)]
+        self._process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         assert self._process.stdout.readline() == "ready\n"
 
@@ -172,29 +173,6 @@ def show_added(lab: Lab, gateway: str) -> list[str]:
     """Return ufw's own list of its rules, as commands."""
     lines = lab.exec(gateway, ["ufw", "show", "added"]).stdout.splitlines()
     return [line for line in lines if line.startswith("ufw ")]
-
-
-def files(lab: Lab, gateway: str) -> str:
-    """Return ufw's files and the kernel's filter tables, for comparing two times."""
-    script = (
-        "cd /etc && sha256sum ufw/* default/ufw 2>/dev/null; ls /etc/ufw; stat -c '%a %U:%G %n' /etc/ufw/*.rules;"
-        "iptables-save -t filter | sed 's/\\[.*//; /^#/d'; ip6tables-save -t filter | sed 's/\\[.*//; /^#/d'"
-    )
-    return lab.exec(gateway, ["sh", "-c", script]).stdout
-
-
-def log_on(lab: Lab, gateway: str, family: int = 4) -> str:
-    """Log on afresh from the controller, as Ansible would, and return what the host says of us (or the error)."""
-    ssh = json.loads((lab.folder / "lab.json").read_text())["ssh"]
-    done = subprocess.run(
-        [
-            "ssh", "-o", "ControlMaster=no", "-o", "ControlPath=none", "-o", "ConnectTimeout=5", "-o", "BatchMode=yes",
-            "-o", f"UserKnownHostsFile={ssh['known_hosts']}", "-o", "StrictHostKeyChecking=yes", "-i", ssh["key"],
-            f"{ssh['user']}@{lab.address(gateway, 'admin', family)}", "sudo", "id", "-un",
-        ],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    return done.stdout.strip() or done.stderr.strip()
 
 
 def tried(*trials: dict[str, Any], arguments: tuple[str, ...] = (), host: str = "gw1", **variables: Any) -> list[Any]:

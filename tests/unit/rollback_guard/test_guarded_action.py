@@ -92,6 +92,29 @@ def test_check_mode_confirms_nothing() -> None:
     assert action.asked == []
 
 
+DIED = {"failed": True, "module_stdout": "", "msg": "MODULE FAILURE: no start of json char found"}
+
+
+def test_of_a_module_that_died_in_the_middle_the_host_is_asked() -> None:
+    action = Action({"armed": {"name": "sshd", "seconds": 30}})
+    result = action.confirmed(dict(DIED), {})
+    assert result["msg"] == (
+        "The module was killed while it changed sshd on this host; it goes back to what it was by itself within 30 "
+        "seconds. Run again after that."
+    )
+
+
+@pytest.mark.parametrize("answer", [{"armed": None}, {"failed": True}, refused()])
+def test_a_module_that_died_before_it_changed_anything_is_left_to_ansible(answer: Any) -> None:
+    assert Action(answer).confirmed(dict(DIED), {}) == DIED
+
+
+def test_a_failure_in_a_sentence_stays_as_it_is() -> None:
+    action = Action()
+    assert action.confirmed({"failed": True, "msg": "No."}, {}) == {"failed": True, "msg": "No."}
+    assert action.asked == []
+
+
 @pytest.mark.parametrize(
     ("text", "wanted"),
     [

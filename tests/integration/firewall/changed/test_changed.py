@@ -51,7 +51,7 @@ def test_connections_live_and_nothing_opens_while_everything_changes(lab: Lab) -
     The policies, the level of logging and the rules change each time, and the port of the held connection is closed
     for new ones meanwhile.
     """
-    watch = Watch(lab, "gw1", 60)
+    watch = Watch(lab, "gw1")
     admin, smtp, new = base(lab)
     closed = [admin, new]
     changes = [
@@ -67,8 +67,9 @@ def test_connections_live_and_nothing_opens_while_everything_changes(lab: Lab) -
     assert [result["changed"] for result in results] == [True] * len(changes), results
     found = watch.result()
     assert found["broken"] == "", found
-    assert found["ticks"] > 300, found
-    assert found["packets"] > 5000, found
+    # Ten a second are sent; a busy machine sends fewer, but goes on sending.
+    assert found["ticks"] > found["seconds"], found
+    assert found["packets"] > 1000, found
     assert counted(lab, "gw1") == 0
 
 
@@ -82,10 +83,9 @@ def test_a_run_that_was_cut_short_is_healed(lab: Lab) -> None:
         "iptables -I ufw-user-input -p tcp --dport 143 -j ACCEPT",
     ):
         lab.exec("gw1", ["sh", "-c", spoil])
-        (shown,) = tried(everything, arguments=("--check",))
+        shown, healed, again = tried({**everything, "check": True}, everything, everything)
         assert shown["changed"], spoil
         assert shown["diff"][0]["before_header"] == "running firewall"
-        healed, again = tried(everything, everything)
         assert healed["changed"], spoil
         assert not again["changed"], spoil
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from logons import effective, ssh_command, with_key, with_password
 from lab import Lab
 from plays import play
 
+GATEWAYS = ("gw1", "gw2")
 ACCOUNTS = ("operator", "root")
 FAMILIES = (4, 6)
 
@@ -106,25 +108,47 @@ def test_an_account_for_files_can_do_nothing_else(lab: Lab, gateway: str, tmp_pa
     assert with_password(lab, gateway, tmp_path, "drop").returncode == 255
 
 
-def test_sessions_live_through_a_change(lab: Lab, gateway: str) -> None:
-    argv = ssh_command(lab, gateway)
-    with subprocess.Popen([*argv, "cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as session:
+def test_sessions_live_through_changes(lab: Lab) -> None:
+    """One that Ansible makes as root itself, and one that it makes by sudo; meanwhile older clients are let in."""
+    as_root = {"ansible_user": "root", "ansible_become": False}
+    with contextlib.ExitStack() as stack:
+        sessions = [
+            stack.enter_context(
+                subprocess.Popen(
+                    [*ssh_command(lab, host), "cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+                )
+            )
+            for host in GATEWAYS
+        ]
+        for session in sessions:
+            stack.callback(session.kill)
+        alive(sessions, "before")
+        for tries, older, how in ((5, True, as_root), (4, False, {})):
+            settings = {"sshd_settings": {"MaxAuthTries": tries, "LoginGraceTime": "1m"}, "sshd_older_clients": older}
+            run = play("molecule/sshd/converge.yml", variables={**settings, **how})
+            assert (run.status, run.changed) == (0, 2), run.output
+            assert {effective(lab, host, "maxauthtries") for host in GATEWAYS} == {str(tries)}
+            alive(sessions, f"after {tries}")
+            for host in GATEWAYS:
+                tried = with_older_client(lab, host)
+                assert (tried.returncode == 0) == older, tried.stderr
+                assert ("no matching key exchange method found" in tried.stderr) == (not older), tried.stderr
+
+
+def alive(sessions: list[subprocess.Popen[str]], word: str) -> None:
+    for session in sessions:
         assert session.stdin
         assert session.stdout
-        try:
-            for number, tries in enumerate((5, 4)):
-                session.stdin.write(f"still here {number}\n")
-                session.stdin.flush()
-                assert session.stdout.readline() == f"still here {number}\n"
-                settings = {"sshd_settings": {"MaxAuthTries": tries, "LoginGraceTime": "1m"}}
-                run = play("molecule/sshd/converge.yml", "--limit", gateway, variables=settings)
-                assert (run.status, run.changed) == (0, 1), run.output
-                assert effective(lab, gateway, "maxauthtries") == str(tries)
-            session.stdin.write("to the end\n")
-            session.stdin.flush()
-            assert session.stdout.readline() == "to the end\n"
-        finally:
-            session.kill()
+        session.stdin.write(f"{word}\n")
+        session.stdin.flush()
+        assert session.stdout.readline() == f"{word}\n"
+
+
+def with_older_client(lab: Lab, host: str) -> subprocess.CompletedProcess[str]:
+    """Log on as OpenSSH before 8.9 does, as far as key exchanges go."""
+    argv = ssh_command(lab, host)
+    argv[1:1] = ["-o", "KexAlgorithms=curve25519-sha256"]
+    return subprocess.run([*argv, "true"], check=False, capture_output=True, text=True, timeout=60)
 
 
 def test_nothing_is_left_of_the_guard(lab: Lab, gateway: str) -> None:

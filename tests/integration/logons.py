@@ -9,15 +9,19 @@ from pathlib import Path
 
 from lab import Lab
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 PASSWORD = "the lab's own"
 
-# Every setting of sshd: what a run must leave alone, and what it must put back. An empty folder for drop-ins may stay.
-_STATE = """
-find /etc/ssh /etc/systemd/system /srv -type f -exec sha256sum {} + 2>/dev/null | sort -k 2
-find /etc/ssh /etc/systemd/system /srv \\( ! -type d -o ! -empty \\) -printf '%y %m %u:%g %p %l\\n' 2>/dev/null | sort
+# Everything that decides who gets in: what a run must leave alone, and what it must put back.
+STATE = r"""
+find /etc/ssh /etc/systemd/system /etc/ufw /etc/default /srv -type f -exec sha256sum {} + 2>/dev/null | sort -k 2
+find /etc/ssh /etc/systemd/system /etc/ufw /etc/default /srv -printf '%y %m %u:%g %p %l\n' 2>/dev/null | sort
 getent passwd
 ss -Hltn | awk '{print $4}' | sort
+for family in ip ip6; do
+    command -v ${family}tables-save >/dev/null && ${family}tables-save -t filter | sed 's/ \[.*//; /^#/d'
+done
+true
 """
 
 
@@ -72,8 +76,8 @@ def effective(lab: Lab, host: str, keyword: str) -> str:
 
 
 def state(lab: Lab, host: str) -> list[str]:
-    """The host's logon settings, as lines that two times can be compared by."""
-    return lab.exec(host, ["sh", "-c", _STATE]).stdout.splitlines()
+    """What decides who gets in, as lines that two times can be compared by."""
+    return lab.exec(host, ["sh", "-c", STATE]).stdout.splitlines()
 
 
 def armed(lab: Lab, host: str) -> dict[str, object] | None:
