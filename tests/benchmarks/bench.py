@@ -15,7 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "integration"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks import reloads, tasks, throughput
+from benchmarks import firewall, reloads, tasks, throughput
 from lab import Lab
 from plays import play
 
@@ -24,6 +24,8 @@ MOST_TASKS = 30
 LEAST_THROUGHPUT = 0.95
 RELOADS = 20
 PAIRS = 5  # of runs on the converged gateway
+FIREWALL_PAIRS = 5
+MOST_AGAIN, MOST_FIRST = 1.2, 2.0  # of 300 firewall rules against 3
 ROUNDS = 12  # of each configuration in turn
 
 
@@ -65,8 +67,27 @@ def reloads_part(lab: Lab) -> bool:
     return kept
 
 
+def firewall_part(lab: Lab) -> bool:
+    try:
+        found = firewall.growth(lab, FIREWALL_PAIRS)
+        for name, ratio, ratios, most in (
+            ("again", found.again, found.all_again, MOST_AGAIN),
+            ("the first time", found.first, found.all_first, MOST_FIRST),
+        ):
+            each = ", ".join(f"{one:.2f}" for one in ratios)
+            say(f"  {firewall.MANY} rules : {firewall.FEW}, {name}: {ratio:.2f} (at most {most}; pairs: {each})")
+        for count in firewall.COUNTS:
+            other = firewall.against(lab, count)
+            say(f"  {count} rules, community.general.ufw : ours = {other.first:.1f} first, {other.again:.1f} again")
+    finally:
+        firewall.off(lab)
+        play("playbooks/gateway.yml", "--limit", f"{firewall.GATEWAY},localhost")
+    return found.again <= MOST_AGAIN and found.first <= MOST_FIRST
+
+
 PARTS: dict[str, tuple[str, Callable[[Lab], bool]]] = {
     "tasks": ("A run on a converged gateway, against empty tasks", tasks_part),
+    "firewall": ("Many firewall rules against few, and against one module run a rule", firewall_part),
     "throughput": ("Throughput, against a bare configuration", throughput_part),
     "reloads": ("Reloads under load", reloads_part),
 }

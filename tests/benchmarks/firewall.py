@@ -1,57 +1,81 @@
-#!/usr/bin/env python3
-"""Measure the module ufw_rules on the lab's gw1, against itself with more rules and against community.general.ufw.
+"""What many firewall rules cost: the role against itself with few, and its module against one module run a rule.
 
-    .cache/venv/bin/python tests/benchmarks/firewall.py [PEER_PYTHON_FOLDER [COUNT …]]
-
-The second half needs the PyPI package `ansible`, which brings community.general, in a virtual environment of its own
-(its folder `bin` is the argument). Both run over the same SSH connection settings, with pipelining; the time is that of
-the task alone, as the play's own clock has it.
+The peer is ``community.general.ufw``. It comes with the PyPI package `ansible`, which nothing else here needs, so it has
+a virtual environment of its own (``requirements-peer.txt``).
 """
 
 from __future__ import annotations
 
 import json
 import os
+import statistics
 import subprocess
 import sys
-import tempfile
 import time
+import venv
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests"))
+from lab import Lab
+from plays import ROOT
 
-from lab import Lab  # noqa: E402 (found by the line above)
+HERE = Path(__file__).resolve().parent
+GENERATED = ROOT / ".cache" / "benchmarks"
+PEER = GENERATED / "peer"
+GATEWAY = "gw1"
+FEW, MANY = 3, 300
+COUNTS = (10, 100)
 
-OURS = """
+ROLE = """
+- hosts: gw1
+  gather_facts: false
+  become: true
+  roles:
+    - role: postern.mail_gateway.firewall
+      vars: {firewall_rules: "{{ rules }}"}
+"""
+TASK = """
 - hosts: gw1
   gather_facts: false
   become: true
   tasks:
     - ansible.builtin.ping:
     - ansible.builtin.debug: {msg: "BEGIN {{ now().timestamp() }}"}
-    - postern.mail_gateway.ufw_rules:
-        rules: "{{ rules }}"
+    - ACTION
     - ansible.builtin.debug: {msg: "END {{ now().timestamp() }}"}
 """
-PEER = """
-- hosts: gw1
-  gather_facts: false
-  become: true
-  tasks:
-    - ansible.builtin.ping:
-    - ansible.builtin.debug: {msg: "BEGIN {{ now().timestamp() }}"}
-    - community.general.ufw:
-        rule: "{{ item.action | default('allow') }}"
+OURS = TASK.replace("ACTION", 'postern.mail_gateway.ufw_rules: {rules: "{{ rules }}"}')
+THEIRS = TASK.replace(
+    "ACTION",
+    """community.general.ufw:
+        rule: allow
         to_port: "{{ item.ports[0] | string }}"
         proto: tcp
         from_ip: "{{ item.sources[0] | default('any') }}"
         comment: "{{ item.comment }}"
       loop: "{{ rules }}"
-      loop_control: {label: "{{ item.ports[0] }}"}
-    - ansible.builtin.debug: {msg: "END {{ now().timestamp() }}"}
-"""
+      loop_control: {label: "{{ item.ports[0] }}"}""",
+)
+
+
+@dataclass(frozen=True)
+class Growth:
+    """MANY rules against FEW: whole runs of the role, in turns; each the median of the pairs, and all of them."""
+
+    first: float
+    again: float
+    all_first: list[float]
+    all_again: list[float]
+
+
+@dataclass(frozen=True)
+class Against:
+    """The peer's task against ours, with so many rules."""
+
+    count: int
+    first: float
+    again: float
 
 
 def rules(lab: Lab, count: int) -> list[dict[str, Any]]:
@@ -61,69 +85,85 @@ def rules(lab: Lab, count: int) -> list[dict[str, Any]]:
     return [ssh, *more]
 
 
-def measured(text: str, wanted: list[dict[str, Any]], binaries: Path, collections: str) -> float:
-    """Return the seconds that the task between BEGIN and END took."""
-    with tempfile.TemporaryDirectory() as folder:
-        playbook = Path(folder, "play.yml")
-        playbook.write_text(text, encoding="utf-8")
-        command = [binaries / "ansible-playbook", "-i", ROOT / "inventory" / "lab", playbook]
-        done = subprocess.run(
-            [*map(str, command), "-e", json.dumps({"rules": wanted})],
-            cwd=folder,
-            env={
-                **os.environ,
-                "ANSIBLE_COLLECTIONS_PATH": collections,
-                "ANSIBLE_PIPELINING": "1",
-                "ANSIBLE_NOCOLOR": "1",
-            },
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    marks = [
-        float(line.split()[-1].strip('"')) for line in done.stdout.splitlines() if "BEGIN " in line or "END " in line
-    ]
-    if done.returncode or len(marks) != 2:
-        sys.exit(done.stdout + done.stderr)
-    return marks[1] - marks[0]
+def run(text: str, wanted: list[dict[str, Any]], binaries: Path, collections: str) -> tuple[float, str]:
+    """Run a playbook; return its seconds and its output."""
+    GENERATED.mkdir(parents=True, exist_ok=True)
+    playbook = GENERATED / "firewall.yml"
+    playbook.write_text(text, encoding="utf-8")
+    command = [binaries / "ansible-playbook", "-i", ROOT / "inventory" / "lab", playbook]
+    environment = {"ANSIBLE_COLLECTIONS_PATH": collections, "ANSIBLE_PIPELINING": "1", "ANSIBLE_NOCOLOR": "1"}
+    began = time.monotonic()
+    done = subprocess.run(
+        [*map(str, command), "-e", json.dumps({"rules": wanted})],
+        cwd=GENERATED,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise AssertionError(done.stdout + done.stderr)
+    return time.monotonic() - began, done.stdout
+
+
+def run_of_role(lab: Lab, count: int) -> float:
+    """Return the seconds of a whole run of the role."""
+    return run(ROLE, rules(lab, count), Path(sys.executable).parent, str(ROOT / ".cache" / "collections"))[0]
+
+
+def task_of(lab: Lab, text: str, count: int, binaries: Path, collections: str) -> float:
+    """Return the seconds between the marks BEGIN and END of a run."""
+    output = run(text, rules(lab, count), binaries, collections)[1]
+    marks = [float(line.split()[-1].strip('"')) for line in output.splitlines() if "BEGIN " in line or "END " in line]
+    begin, end = marks
+    return end - begin
 
 
 def bare(lab: Lab) -> None:
-    """Leave ufw on, with SSH as its only rule."""
+    """Leave ufw on, with SSH by hand as its only rule."""
     script = (
         f"ufw --force reset >/dev/null; rm -f /etc/ufw/*.20*; ufw allow from 10.{lab.slot}.3.0/24 to any port 22 "
         "proto tcp >/dev/null; ufw --force enable >/dev/null"
     )
-    lab.exec("gw1", ["sh", "-c", script])
+    lab.exec(GATEWAY, ["sh", "-c", script])
 
 
-def main() -> None:
-    """Measure, and print each figure as it comes."""
-    lab = Lab.load()
-    own, ours = Path(sys.executable).parent, str(ROOT / ".cache" / "collections")
-    peer = Path(sys.argv[1]) if len(sys.argv) > 1 else None
-    counts = [int(count) for count in sys.argv[2:]] or [10, 100]
-    print(time.strftime("%Y-%m-%d"), "seconds of the task: first time, again", flush=True)
-    rows: dict[int, tuple[float, float]] = {}
-    for count in dict.fromkeys((3, 300, *counts)):
-        rows[count] = twice(lab, f"ufw_rules, {count}", OURS, count, own, ours)
-    first, again = (many / few for many, few in zip(rows[300], rows[3], strict=True))
-    print(f"300 against 3 rules: {first:.2f} x the first time, {again:.2f} x again", flush=True)
-    for count in counts if peer else ():
-        theirs = twice(lab, f"community.general.ufw, {count}", PEER, count, peer or own, "")
-        first, again = (his / mine for his, mine in zip(theirs, rows[count], strict=True))
-        print(f"{count} rules, community.general.ufw against ufw_rules: {first:.1f} x, again {again:.1f} x", flush=True)
+def growth(lab: Lab, pairs: int) -> Growth:
+    """Measure the first run with so many rules, and the next one, which changes nothing."""
+    run_of_role(lab, FEW)  # the package, and Ansible's own caches
+    first, again = [], []
+    for number in range(pairs):
+        counts = (FEW, MANY) if number % 2 else (MANY, FEW)
+        times = {}
+        for count in counts:
+            bare(lab)
+            times[count] = (run_of_role(lab, count), run_of_role(lab, count))
+        first.append(times[MANY][0] / times[FEW][0])
+        again.append(times[MANY][1] / times[FEW][1])
+    return Growth(statistics.median(first), statistics.median(again), first, again)
 
 
-def twice(lab: Lab, name: str, play: str, count: int, binaries: Path, collections: str) -> tuple[float, float]:
-    """Measure the first time and again, and print both."""
-    bare(lab)
-    wanted = rules(lab, count)
-    first = measured(play, wanted, binaries, collections)
-    again = measured(play, wanted, binaries, collections)
-    print(f"{name:30} {first:7.1f} {again:7.1f}", flush=True)
-    return first, again
+def peer() -> Path:
+    """Return the folder of the peer's programs; install it where it isn't."""
+    binaries = PEER / "bin"
+    if not (binaries / "ansible-playbook").exists():
+        venv.create(PEER, with_pip=True)
+        install = [binaries / "pip", "install", "--quiet", "--requirement", HERE / "requirements-peer.txt"]
+        subprocess.run([str(part) for part in install], check=True)
+    return binaries
 
 
-if __name__ == "__main__":
-    main()
+def against(lab: Lab, count: int) -> Against:
+    """Measure the module and the peer with so many rules."""
+    own, collections = Path(sys.executable).parent, str(ROOT / ".cache" / "collections")
+    found = {}
+    for name, text, binaries, path in (("ours", OURS, own, collections), ("theirs", THEIRS, peer(), "")):
+        bare(lab)
+        found[name] = [task_of(lab, text, count, binaries, path) for _ in range(2)]
+    first, again = (theirs / ours for theirs, ours in zip(found["theirs"], found["ours"], strict=True))
+    return Against(count, first, again)
+
+
+def off(lab: Lab) -> None:
+    """Leave no firewall behind: who comes after this decides for himself."""
+    lab.exec(GATEWAY, ["sh", "-c", "ufw --force reset >/dev/null; rm -f /etc/ufw/*.20*"])

@@ -51,7 +51,7 @@ def test_settings_of_the_connection_may_come_from_ssh_configuration(lab: Lab, tm
         "sshd_settings": {"MaxAuthTries": 5},
         "ansible_host": "target-{{ inventory_hostname }}",
         "ansible_ssh_common_args": f"-F {tmp_path}/config",
-        "ansible_control_path": f"{tmp_path}/%%C",
+        "ansible_control_path": f"/run/postern-lab-{lab.slot}/%%C",
         "ansible_ssh_executable": str(counting),
     }
     run = play(CHANGED, variables=variables)
