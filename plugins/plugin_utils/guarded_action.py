@@ -67,7 +67,7 @@ class GuardedAction(ActionBase):  # type: ignore[misc]
             "changed": False,
             "failed": True,
             "msg": f"The new {guard['name']} configuration was not confirmed, since a new connection to the host "
-            f"didn't get through ({reason}). {self._after_rollback(guard, task_vars)}",
+            f"{f'on port {port} ' if port else ''}didn't get through ({reason}). {self._after_rollback(guard, task_vars)}",
         }
 
     def over_new_connection(

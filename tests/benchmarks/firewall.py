@@ -1,7 +1,7 @@
 """What many firewall rules cost: the role against itself with few, and its module against one module run a rule.
 
-The peer is ``community.general.ufw``. It comes with the PyPI package `ansible`, which nothing else here needs, so it has
-a virtual environment of its own (``requirements-peer.txt``).
+The peer is ``community.general.ufw``. It comes with the PyPI package `ansible`, which nothing else here needs: it has a
+virtual environment of its own (``requirements-peer.txt``).
 """
 
 from __future__ import annotations

@@ -109,8 +109,14 @@ def test_an_account_for_files_can_do_nothing_else(lab: Lab, gateway: str, tmp_pa
 
 
 def test_sessions_live_through_changes(lab: Lab) -> None:
-    """One that Ansible makes as root itself, and one that it makes by sudo; meanwhile older clients are let in."""
-    as_root = {"ansible_user": "root", "ansible_become": False}
+    """One that Ansible makes as root itself and over IPv6, and one by sudo; meanwhile older clients are let in."""
+    address = {host: lab.address(host, "admin", 6) for host in GATEWAYS}
+    as_root = {
+        "ansible_user": "root",
+        "ansible_become": False,
+        "ansible_host": "{{ address[inventory_hostname] }}",
+        "address": address,
+    }
     with contextlib.ExitStack() as stack:
         sessions = [
             stack.enter_context(
