@@ -62,12 +62,13 @@ class GuardedAction(ActionBase):  # type: ignore[misc]
         if not reason:
             return result
         time.sleep(max(0.0, deadline + GRACE - time.monotonic()))
+        where = f" on port {port}" if port else ""
         return {
             **result,
             "changed": False,
             "failed": True,
             "msg": f"The new {guard['name']} configuration was not confirmed, since a new connection to the host "
-            f"{f'on port {port} ' if port else ''}didn't get through ({reason}). {self._after_rollback(guard, task_vars)}",
+            f"didn't get through{where} ({reason}). {self._after_rollback(guard, task_vars)}",
         }
 
     def over_new_connection(

@@ -83,7 +83,7 @@ def test_a_port_that_nobody_lets_through_is_named() -> None:
     report = {"token": "t", "when": "2026-01-31T12:00:00+00:00", "files": ["/etc/x"], "errors": [], "why": "…"}
     action = Action(*[refused("Connection timed out")] * 3, {"rolled_back": report})
     result = action.confirmed({"changed": True, "guard": GUARD, "guard_port": 2222}, {})
-    assert "a new connection to the host on port 2222 didn't get through (Connection timed out)" in result["msg"]
+    assert "a new connection to the host didn't get through on port 2222 (Connection timed out)" in result["msg"]
 
 
 def test_a_host_that_stays_silent_is_said_to() -> None:
