@@ -103,6 +103,9 @@ _value:
     sshd_root_logon:
       description: C(key) or C(none).
       type: str
+    sshd_older_clients:
+      description: Whether a key exchange is offered that older clients know.
+      type: bool
     sshd_authorized_keys:
       description: Administrators' accounts, each with C(user), C(keys) and C(exclusive).
       type: list

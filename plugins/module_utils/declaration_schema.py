@@ -353,6 +353,14 @@ DECLARATION = Option(
                     example="none",
                 ),
                 Option(
+                    "older_clients",
+                    BOOLEAN,
+                    "Whether a key exchange is offered that OpenSSH before 8.5 and libraries like Paramiko know. A quantum "
+                    "computer may open it one day.",
+                    default=False,
+                    example=False,
+                ),
+                Option(
                     "administrators",
                     LIST,
                     "Accounts that exist on the gateways, and the keys with which their owners log on.",

@@ -17,6 +17,7 @@ def derive_sshd(site: Site) -> dict[str, Any]:
     return {
         "sshd_ports": sorted(ssh["ports"].values),
         "sshd_root_logon": ssh["root_logon"].value,
+        "sshd_older_clients": ssh["older_clients"].value,
         "sshd_authorized_keys": [
             {
                 "user": administrator["user"].value,

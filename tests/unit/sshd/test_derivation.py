@@ -28,11 +28,12 @@ def test_nothing_declared_is_the_roles_defaults() -> None:
 
 
 def test_what_is_declared_arrives() -> None:
-    ssh = {"ports": [2222, 22], "root_logon": "none"}
+    ssh = {"ports": [2222, 22], "root_logon": "none", "older_clients": True}
     ssh["administrators"] = [{"user": "berta", "keys": [KEY], "exclusive": True}, {"user": "anna", "keys": [KEY]}]
     assert derived({"ssh": ssh}) == {
         "sshd_ports": [22, 2222],
         "sshd_root_logon": "none",
+        "sshd_older_clients": True,
         "sshd_authorized_keys": [
             {"user": "anna", "keys": [KEY], "exclusive": False},
             {"user": "berta", "keys": [KEY], "exclusive": True},
