@@ -9,7 +9,7 @@ from lab import Lab
 
 # Behind the client: IPv4 addresses 10.SLOT.64.1 to 10.SLOT.65.255, and IPv6 networks, /64 each.
 ADDRESSES = range(1, 0x200)
-NETWORKS = range(0x1000, 0x1010)
+NETWORKS = range(0x1000, 0x1040)
 # IPv6 addresses on the outside network that no host of the lab has.
 NEIGHBOURS = range(0x8001, 0x8011)
 

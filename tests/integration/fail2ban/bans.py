@@ -21,6 +21,7 @@ GATEWAYS = ("gw1", "gw2")
 CONVERGE = "molecule/fail2ban/converge.yml"
 TRIALS = Path(__file__).with_name("trials.yml")
 MAILBOX, WRONG = "anna@example.test", "wrong"
+EWS, ACTIVESYNC = "/EWS/Exchange.asmx", "/Microsoft-Server-ActiveSync"
 # molecule/fail2ban/converge.yml
 JAILS = ("closed", "haproxy-held", "haproxy-logons", "sshd")
 SSH_RETRIES, LOGON_RETRIES, HELD_AFTER = 4, 6, 10

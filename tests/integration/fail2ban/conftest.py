@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from strangers import Strangers, among_strangers
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from bans import GATEWAYS
+from bans import GATEWAYS, ignored
 
 
 @pytest.fixture(scope="session")
@@ -24,3 +26,29 @@ def strangers(lab: Lab) -> Iterator[Strangers]:
         lab.exec(gateway, ["sh", "-c", forget])
     with among_strangers(lab) as found:
         yield found
+
+
+@pytest.fixture
+def controller_fails(lab: Lab, tmp_path: Path) -> Callable[[str, int], None]:
+    """``controller_fails("gw1", 5)``: this machine tries a wrong password so many times, and is seen to."""
+
+    def fail(gateway: str, times: int) -> None:
+        asked = tmp_path / "askpass"
+        asked.write_text("#!/bin/sh\necho wrong\n")
+        asked.chmod(0o700)
+        address = lab.address(gateway, "admin")
+        for _ in range(times):
+            done = subprocess.run(
+                [
+                    "ssh", "-F", "none", "-o", "ControlPath=none", "-o", "PubkeyAuthentication=no",
+                    "-o", "NumberOfPasswordPrompts=1", "-o", "StrictHostKeyChecking=no",
+                    "-o", f"UserKnownHostsFile={tmp_path}/known_hosts", "-o", "ConnectTimeout=5",
+                    f"operator@{address}", "true",
+                ],
+                env={**os.environ, "SSH_ASKPASS": str(asked), "SSH_ASKPASS_REQUIRE": "force"},
+                stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+            )  # fmt: skip
+            assert "Permission denied" in done.stderr, done.stderr
+        assert ignored(lab, gateway, f"10.{lab.slot}.3.1", times)
+
+    return fail

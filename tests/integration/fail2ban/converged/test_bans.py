@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 from bans import (
+    ACTIVESYNC,
+    EWS,
     HELD_AFTER,
     LOGON_RETRIES,
     SSH_RETRIES,
@@ -27,8 +29,6 @@ from lab import Lab
 from probes import ask
 from probes.checks import wait_for, web
 from strangers import Strangers
-
-EWS, ACTIVESYNC = "/EWS/Exchange.asmx", "/Microsoft-Server-ActiveSync"
 
 
 @pytest.fixture(params=[4, 6], ids=["IPv4", "IPv6"])

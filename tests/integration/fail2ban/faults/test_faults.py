@@ -1,0 +1,294 @@
+"""What goes wrong: one sentence names it, the old jails go on as before, and the next good run heals."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from bans import GATEWAYS, JAILS, active, banned, converge, elements, files, reach, tried, unban
+
+from lab import Lab
+from probes.checks import wait_for
+from strangers import Strangers
+
+SSH: dict[str, Any] = {
+    "name": "sshd",
+    "filter_mode": "aggressive",
+    "journal_matches": ["_SYSTEMD_UNIT=ssh.service _UID=0", "_SYSTEMD_SLICE=system-ssh.slice _UID=0"],
+    "ports": ["22"],
+    "max_retry": 4,
+}
+HAPROXY = ["_SYSTEMD_UNIT=haproxy.service SYSLOG_IDENTIFIER=haproxy"]
+# Kills the module's process, which holds the lock, as soon as a path is there.
+WATCH = """
+import glob, os, signal, sys, time
+until = time.monotonic() + 60
+while time.monotonic() < until and not os.path.exists(sys.argv[1]):
+    time.sleep(0.0002)
+for link in glob.glob("/proc/[0-9]*/fd/*"):
+    try:
+        if os.readlink(link) == "/run/postern-fail2ban.lock":
+            os.kill(int(link.split("/")[2]), signal.SIGKILL)
+            print("killed")
+    except OSError:
+        pass
+"""
+# In the place of fail2ban-client: kills who asks for a reload, before it or after it.
+CLIENT = """#!/bin/sh
+[ "$1" = reload ] || exec /usr/bin/fail2ban-client "$@"
+{before}
+kill -9 $PPID
+"""
+
+
+class State:
+    """A gateway as it is: its files, the process that serves, its jails and who is banned."""
+
+    def __init__(self, lab: Lab, gateway: str) -> None:
+        self.files = files(lab, gateway)
+        self.pid = lab.exec(gateway, ["systemctl", "show", "--property=MainPID", "--value", "fail2ban"]).stdout
+        self.jails = active(lab, gateway)
+        self.banned = {jail: banned(lab, gateway, jail) for jail in self.jails}
+        self.kernel = {jail: elements(lab, gateway, jail) for jail in self.jails if jail in JAILS}
+        self.retries = lab.exec(gateway, ["fail2ban-client", "get", "sshd", "maxretry"]).stdout
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, State) and vars(self) == vars(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+@pytest.fixture(params=GATEWAYS)
+def as_before(lab: Lab, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A gateway that is afterwards as it was, down to the last byte and the last ban, whatever the test does."""
+    gateway = str(request.param)
+    lab.exec(gateway, ["fail2ban-client", "set", "sshd", "banip", "192.0.2.99"])
+    assert wait_for(lambda: "192.0.2.99" in elements(lab, gateway, "sshd"))
+    before = State(lab, gateway)
+    yield gateway
+    after = State(lab, gateway)
+    assert vars(after) == vars(before)
+
+
+def own(**more: Any) -> dict[str, Any]:
+    """A filter of one's own for HAProxy."""
+    return {"name": "own", "identifier": "haproxy", "fail_regexes": ["gone <ADDR>"], "journal_matches": HAPROXY, **more}
+
+
+REFUSED: list[tuple[str, dict[str, Any], str]] = [
+    (
+        "a regular expression that doesn't compile",
+        {"jails": [SSH, {"name": "own"}], "filters": [own(fail_regexes=["gone <ADDR> (x"])]},
+        "jail 'own': Unable to compile regular expression",
+    ),
+    (
+        "a regular expression without an address",
+        {"jails": [SSH, {"name": "own"}], "filters": [own(fail_regexes=["gone"])]},
+        "jail 'own': No failure-id group in",
+    ),
+    (
+        "a filter that isn't there",
+        {"jails": [SSH, {"name": "web", "filter": "no-such-filter"}]},
+        "Unable to read the filter 'no-such-filter'",
+    ),
+    (
+        "a unit that isn't there",
+        {"jails": [SSH, {"name": "own"}], "filters": [own(journal_matches=["_SYSTEMD_UNIT=haproxi.service"])]},
+        "fail2ban_jails[1] 'own' would read nothing, since there is no unit haproxi.service on this host",
+    ),
+    (
+        "a unit's other name",
+        {"jails": [{**SSH, "journal_matches": ["_SYSTEMD_UNIT=sshd.service"]}]},
+        "fail2ban_jails[0] 'sshd' would read nothing, since sshd.service is another name of ssh.service",
+    ),
+    ("a bad port", {"jails": [{**SSH, "ports": ["ssh"]}]}, "fail2ban_jails[0].ports[0] 'ssh' isn't a port"),
+    (
+        "a bad network",
+        {"jails": [SSH], "ignored_networks": ["10.0.0.5/8"]},
+        "fail2ban_ignored_networks[0] '10.0.0.5/8' is no address and no network; write 10.0.0.0/8",
+    ),
+]
+
+
+@pytest.mark.parametrize("arguments", [(), ("--check",)], ids=["run", "check"])
+def test_what_cant_work_is_named_and_nothing_changes(as_before: str, arguments: tuple[str, ...]) -> None:
+    results = tried(*(trial for _, trial, _ in REFUSED), arguments=arguments, host=as_before)
+    for (what, _, sentence), result in zip(REFUSED, results, strict=True):
+        if arguments and "unit" in what:
+            # What brings the unit may be about to be installed, so a check only warns.
+            assert any(sentence in text for text in result["warnings"]), (what, result)
+            continue
+        assert result.get("failed"), what
+        assert sentence in result["msg"], (what, result["msg"])
+        assert result["msg"].endswith("."), result["msg"]
+        assert "\n" not in result["msg"]
+        assert "Traceback" not in str(result)
+
+
+@contextlib.contextmanager
+def written(lab: Lab, gateway: str, path: str, content: str) -> Iterator[None]:
+    """A file of somebody else's, for a while."""
+    lab.exec(gateway, ["sh", "-c", f"cat >{path}"], input=content)
+    try:
+        yield
+    finally:
+        lab.exec(gateway, ["rm", path])
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "sentence"),
+    [
+        (
+            "/etc/fail2ban/jail.d/zzz.local",
+            "[sshd]\nmaxretry = 99\n",
+            "zzz.local wins over this role for the jail 'sshd': maxretry would be 99 instead of 3.",
+        ),
+        (
+            "/etc/fail2ban/jail.d/zzz.local",
+            "[sshd]\nenabled = false\n",
+            "/etc/fail2ban/jail.d/zzz.local wins over this role for the jail 'sshd': enabled would be false",
+        ),
+        (
+            "/etc/fail2ban/jail.d/own.local",
+            "[web]\nenabled = true\nbackend = auto\nfilter = nginx-http-auth\nlogpath = /var/log/none.log\n",
+            "Have not found any log file for web jail",
+        ),
+        ("/etc/fail2ban/fail2ban.local", "[Definition]\ndbfile = None\n", "no ban would survive a restart"),
+    ],
+    ids=["another value", "disabled", "a jail without its log", "no database"],
+)
+def test_files_of_somebody_else_that_are_in_the_way_are_named(
+    lab: Lab, as_before: str, path: str, content: str, sentence: str
+) -> None:
+    with written(lab, as_before, path, content):
+        (result,) = tried({"jails": [{**SSH, "max_retry": 3}]}, host=as_before)
+        assert result.get("failed"), result
+        assert sentence in result["msg"], result["msg"]
+
+
+def test_a_ban_that_cant_be_made_brings_the_old_jails_back(lab: Lab, as_before: str) -> None:
+    """Somebody has a table of that name in nftables; Fail2Ban starts the jail all the same, and would ban nobody."""
+    squat = "add table inet f2b-own; add set inet f2b-own addresses4 { type inet_service; }"
+    lab.exec(as_before, ["nft", squat])
+    try:
+        (result,) = tried({"jails": [SSH, {"name": "own"}], "filters": [own()]}, host=as_before)
+        assert result.get("failed"), result
+        assert (
+            "Fail2Ban can't run with the new configuration: own: no table f2b-own in nftables that bans"
+            in result["msg"]
+        )
+        assert "The old files are in place again and Fail2Ban goes on with the old files" in result["msg"]
+    finally:
+        lab.exec(as_before, ["nft", "delete", "table", "inet", "f2b-own"], check=False)
+
+
+def test_a_full_disk_changes_nothing(lab: Lab, as_before: str) -> None:
+    mount = (
+        "cp -a /etc/fail2ban /run/kept && mount -t tmpfs -o size=2m,mode=755 tmpfs /etc/fail2ban"
+        " && cp -a /run/kept/. /etc/fail2ban/ && ! cat /dev/zero 2>/dev/null >/etc/fail2ban/filler"
+    )
+    lab.exec(as_before, ["sh", "-c", mount])
+    try:
+        (result,) = tried({"jails": [{**SSH, "max_retry": 3}]}, host=as_before)
+        assert "No space left on device" in result["msg"], result
+        assert "nothing was changed" in result["msg"], result
+    finally:
+        lab.exec(as_before, ["sh", "-c", "umount /etc/fail2ban && rm -r /run/kept"])
+
+
+def test_two_runs_at_once_dont_meet(lab: Lab, as_before: str) -> None:
+    hold = ["systemd-run", "--quiet", "--unit=other-run", "flock", "/run/postern-fail2ban.lock", "sleep", "600"]
+    lab.exec(as_before, hold)
+    try:
+        (result,) = tried({"jails": [SSH]}, host=as_before)
+        assert result["msg"].startswith("Another run is changing Fail2Ban's configuration on this host"), result
+    finally:
+        lab.exec(as_before, ["systemctl", "stop", "other-run"])
+
+
+def heal(lab: Lab, expected: dict[str, State]) -> None:
+    """A check says that there is something to do, the next run does it, and then there is nothing left."""
+    check = converge(None, "--check")
+    assert check.status == 0, check.output
+    assert all(check.recap[gateway]["changed"] == 1 for gateway in GATEWAYS), check.output
+    run = converge()
+    assert run.status == 0, run.output
+    for gateway, before in expected.items():
+        assert files(lab, gateway) == before.files
+        assert active(lab, gateway) == before.jails
+    again = converge()
+    assert again.changed == 0, again.output
+
+
+SPOILED = {
+    "the server was stopped": "systemctl stop fail2ban",
+    "a jail was stopped by hand": "fail2ban-client stop haproxy-logons",
+    "a jail was changed by hand": "fail2ban-client set sshd maxretry 99",
+    "who is ignored was changed by hand": "fail2ban-client set sshd addignoreip 0.0.0.0/0",
+    "a journal match was taken away": "fail2ban-client set sshd deljournalmatch",
+    "all of nftables was flushed": "nft flush ruleset",
+    "a file was changed by hand": "echo '# x' >>/etc/fail2ban/jail.d/postern-sshd.local",
+    "a file was removed by hand": "rm /etc/fail2ban/action.d/postern-ban.conf",
+}
+
+
+@pytest.mark.parametrize("spoil", SPOILED.values(), ids=SPOILED)
+def test_what_was_changed_is_put_right_and_bans_stand(lab: Lab, strangers: Strangers, spoil: str) -> None:
+    sources = {gateway: strangers.address() for gateway in GATEWAYS}
+    for gateway, source in sources.items():
+        lab.exec(gateway, ["fail2ban-client", "set", "sshd", "banip", source])
+    before = {gateway: State(lab, gateway) for gateway in GATEWAYS}
+    for gateway in GATEWAYS:
+        lab.exec(gateway, ["sh", "-c", spoil])
+    heal(lab, before)
+    for gateway, source in sources.items():
+        assert wait_for(lambda gateway=gateway, source=source: source in elements(lab, gateway, "sshd"))
+        assert reach(lab, "client", lab.address(gateway, "outside"), 22, source) == "refused"
+        unban(lab, gateway, source)
+
+
+def killed(lab: Lab, variables: dict[str, Any] | None, path: str = "", client: str = "") -> None:
+    """Run, and kill the module on both gateways at a moment: when a path is there, or when it asks for a reload."""
+    watchers: list[subprocess.Popen[str]] = []
+    for gateway in GATEWAYS:
+        if path:
+            argv = ["podman", "exec", lab.container(gateway), "python3", "-c", WATCH, path]
+            watchers.append(subprocess.Popen(argv, stdout=subprocess.PIPE, text=True))
+        else:
+            write = "cat >/usr/local/bin/fail2ban-client && chmod 755 /usr/local/bin/fail2ban-client"
+            lab.exec(gateway, ["sh", "-c", write], input=client)
+    try:
+        run = converge(variables)
+    finally:
+        for gateway in GATEWAYS:
+            lab.exec(gateway, ["rm", "-f", "/usr/local/bin/fail2ban-client"])
+        told = [watcher.communicate(timeout=90)[0].strip() for watcher in watchers]
+    assert told in ([], ["killed", "killed"]), told
+    assert run.status != 0, run.output
+
+
+def test_a_run_that_is_killed_is_healed_by_the_next(lab: Lab) -> None:
+    staging = "/etc/fail2ban/.postern-staging"
+    before = {gateway: State(lab, gateway) for gateway in GATEWAYS}
+    other = {"fail2ban_jails": [{**SSH, "max_retry": 3}, {"name": "new", "filter": "haproxy-logons"}]}
+    # While the new files are written; between the swap and the reload; after it.
+    killed(lab, other, path=staging)
+    for gateway in GATEWAYS:
+        assert active(lab, gateway) == before[gateway].jails
+    killed(lab, other, client=CLIENT.format(before=""))
+    for gateway in GATEWAYS:
+        assert active(lab, gateway) == before[gateway].jails
+        assert "/jail.d/postern-new.local" in "\n".join(files(lab, gateway))
+    heal(lab, before)
+    killed(lab, other, path=f"{staging}/old")
+    killed(lab, other, client=CLIENT.format(before='/usr/bin/fail2ban-client "$@"; sleep 1'))
+    heal(lab, before)
+
+
+def test_after_all_that_nothing_is_left_to_do(lab: Lab) -> None:
+    run = converge()
+    assert run.status == 0, run.output
+    assert run.changed == 0, run.output
