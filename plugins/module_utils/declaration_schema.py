@@ -355,8 +355,8 @@ DECLARATION = Option(
                 Option(
                     "older_clients",
                     BOOLEAN,
-                    "Whether a key exchange is offered that OpenSSH before 8.5 and libraries like Paramiko know. A quantum "
-                    "computer may open it one day.",
+                    "Whether a key exchange is offered that OpenSSH before 8.5 and libraries like Paramiko know. A "
+                    "quantum computer may open it one day.",
                     default=False,
                     example=False,
                 ),

@@ -27,7 +27,7 @@ true
 
 def ssh_command(lab: Lab, host: str, *, family: int = 4, user: str = "operator", port: int = 22) -> list[str]:
     """The beginning of a command line of ssh that logs on with the lab's key, and shares no connection."""
-    folder = ROOT / ".cache" / "lab" / "ssh"
+    folder = lab.folder / "ssh"
     options = {
         "UserKnownHostsFile": str(folder / "known_hosts"),
         "HostKeyAlias": lab.address(host, "admin"),

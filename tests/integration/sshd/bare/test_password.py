@@ -10,7 +10,7 @@ import pytest
 from logons import PASSWORD, effective, state, with_key, with_password
 
 from lab import Lab
-from plays import ROOT, play
+from plays import play
 
 GATEWAYS = ("gw1", "gw2")
 CONVERGE = "molecule/sshd/converge.yml"
@@ -49,7 +49,7 @@ def test_passwords_stay_on_where_no_key_works(lab: Lab, only_a_password: dict[st
 def test_the_key_is_installed_and_proved_before_passwords_go(
     lab: Lab, only_a_password: dict[str, Any], tmp_path: Path
 ) -> None:
-    key = (ROOT / ".cache" / "lab" / "ssh" / "id_ed25519.pub").read_text().strip()
+    key = (lab.folder / "ssh" / "id_ed25519.pub").read_text().strip()
     variables = {**only_a_password, "sshd_authorized_keys": [{"user": "operator", "keys": [key]}]}
     run = play(CONVERGE, variables=variables)
     assert (run.status, run.changed) == (0, 2), run.output

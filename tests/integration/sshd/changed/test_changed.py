@@ -8,7 +8,7 @@ import pytest
 from logons import with_key
 
 from lab import Lab
-from plays import ROOT, play
+from plays import play
 
 CHANGED = "molecule/sshd/side_effect.yml"
 PORTS = {"gw1": (22, 2222), "gw2": (2222,)}
@@ -28,7 +28,7 @@ def test_the_next_run_changes_nothing(lab: Lab) -> None:
 
 def test_settings_of_the_connection_may_come_from_ssh_configuration(lab: Lab, tmp_path: Path) -> None:
     """Port, address and account from ``ssh -F``, and over a jump host: the confirmation goes the same way."""
-    folder = ROOT / ".cache" / "lab" / "ssh"
+    folder = lab.folder / "ssh"
     common = f"User operator\n  Port 2222\n  IdentityFile {folder}/id_ed25519\n  UserKnownHostsFile {tmp_path}/known\n"
     lines = [line.partition(" ") for line in (folder / "known_hosts").read_text().splitlines()]
     (tmp_path / "known").write_text(
