@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from bans import active, banned, elements, fail_at_ssh, files, is_banned, reach, tried, unban
+from bans import active, banned, caught_up, elements, fail_at_ssh, files, is_banned, patient_sshd, reach, tried, unban
 
 from lab import Lab
 from probes.checks import wait_for
@@ -70,14 +71,18 @@ def test_without_jails_debians_own_works_on_the_journal(lab: Lab, gateway: str, 
     unban(lab, gateway, source)
 
 
-def test_the_controller_never_bans_itself(lab: Lab, gateway: str, controller_fails: Any) -> None:
+def test_the_controller_never_bans_itself(
+    lab: Lab, gateway: str, strangers: Strangers, controller_fails: Callable[[str, int], None]
+) -> None:
     """Nobody declares its network here; the host knows the address from the connection that the play comes by."""
     (result,) = tried({"jails": [SSH]}, host=gateway)
     assert not result.get("failed"), result
     controller = f"10.{lab.slot}.3.1"
     assert f"{controller}/32" in result["ignored_networks"]
     assert f"10.{lab.slot}.3.0/24" not in result["ignored_networks"]
-    controller_fails(gateway, 5)
+    with patient_sshd(lab, gateway):
+        controller_fails(gateway, 5)
+        caught_up(lab, gateway, strangers, "sshd")
     assert banned(lab, gateway, "sshd").count(controller) == 0
     (again,) = tried({"jails": [SSH]}, host=gateway)
     assert not again["changed"], again

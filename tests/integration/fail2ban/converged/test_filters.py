@@ -48,13 +48,16 @@ def shape(line: str) -> str:
 
 @pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.stem)
 def test_samples_are_counted_or_not(lab: Lab, gateway: str, path: Path) -> None:
-    samples = [
-        line.split("\t", 1) for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("#")
-    ]
-    assert {host == "-" for host, _ in samples} == {True, False}, "Hits and near misses are needed."
-    for host, line in samples:
-        wanted = [] if host == "-" else [host]
-        assert counted(lab, gateway, path.stem, [line]) == wanted, line
+    lines = path.read_text(encoding="utf-8").splitlines()
+    samples = [tuple(line.split("\t", 1)) for line in lines if not line.startswith("#")]
+    if path.stem == "sshd":
+        # Each release of sshd has words of its own, and its Fail2Ban knows them.
+        samples = [(host, line) for host, line in samples if line.split()[1] == gateway]
+    hits, misses = [line for host, line in samples if host != "-"], [line for host, line in samples if host == "-"]
+    assert hits
+    assert misses
+    assert counted(lab, gateway, path.stem, hits) == [host for host, _ in samples if host != "-"]
+    assert counted(lab, gateway, path.stem, misses) == []
 
 
 def test_every_filter_has_samples() -> None:
