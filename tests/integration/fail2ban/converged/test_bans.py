@@ -50,9 +50,8 @@ def test_wrong_passwords_at_ssh_end_in_a_ban(lab: Lab, gateway: str, strangers: 
     source, other = two(strangers, family)
     address = lab.address(gateway, "outside", family)
     with held(lab, address, 22, source) as connection:
-        said = fail_at_ssh(lab, "client", address, source, SSH_RETRIES + 1)
-        assert any("Permission denied" in text for text in said), said
-        assert is_banned(lab, gateway, "sshd", source), said
+        fail_at_ssh(lab, "client", address, source, SSH_RETRIES + 1)
+        assert is_banned(lab, gateway, "sshd", source)
         assert reach(lab, "client", address, 22, source) == "refused"
         # It was open before, and ended although the client said nothing.
         assert ended(connection.result()), connection.result()
