@@ -41,7 +41,7 @@ def test_nothing_is_out_of_place(root: Path, project_files: list[Path]) -> None:
     found = [
         f"{path}, {sentence}"
         for path in project_files
-        if path.name != "LICENSE"
+        if path.name != "LICENSE" and path.suffix != ".log"  # a log's words are another program's
         for sentence in out_of_place(text(root / path) or "")
     ]
     assert not found, "\n".join(found)
