@@ -23,7 +23,7 @@ PYTHON = "/usr/bin/python3"
 
 # Reads {"folder": …, "jails": […]} and prints {"tried": …, "running": …}.
 _PROGRAM = r"""
-import json, logging, os, sys
+import configparser, json, logging, os, sys
 
 from fail2ban.client.configurator import Configurator
 from fail2ban.client.csocket import CSocket
@@ -62,11 +62,11 @@ def properties(get, jail):
 
 
 def tried(reader):
-    good = reader.getOptions(None, ignoreWrong=False)
     try:
+        good = reader.getOptions(None, ignoreWrong=False)
         reader.convertToProtocol(allow_no_files=False)
         stream = reader.getConfigStream()
-    except ValueError as error:
+    except (ValueError, configparser.Error) as error:
         return {"error": str(error)}
     for command in stream:
         if command[0] == "config-error":
@@ -117,11 +117,14 @@ def running(socket, wanted):
 asked = json.load(sys.stdin)
 reader = Configurator()
 reader.setBaseDir(asked["folder"])
-reader.readAll()
-socket = asked["socket"] or reader.getEarlyOptions()["socket"]
+try:
+    reader.readAll()
+    socket, unreadable = reader.getEarlyOptions()["socket"], ""
+except configparser.Error as error:
+    socket, unreadable = "/var/run/fail2ban/fail2ban.sock", str(error)
 answer = {"running": running(socket, asked["jails"])}
 if asked["try"]:
-    answer["tried"] = tried(reader)
+    answer["tried"] = {"error": unreadable} if unreadable else tried(reader)
 sys.stdout.write(json.dumps(answer))
 sys.stdout.flush()
 os._exit(0)  # a jail's journal would be closed by a thread that was never started
@@ -153,7 +156,7 @@ def ask(folder: str, jails: Sequence[str], trial: bool = True) -> dict[str, Any]
     :param trial: whether the folder is tried.
     :raises Fail2BanError: Fail2Ban's own code can't be run.
     """
-    question = json.dumps({"folder": folder, "jails": list(jails), "try": trial, "socket": ""})
+    question = json.dumps({"folder": folder, "jails": list(jails), "try": trial})
     done = run(PYTHON, "-c", _PROGRAM, data=question)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]

@@ -242,8 +242,6 @@ class Fail2Ban:
     def tried(self, changed: bool) -> tuple[dict[str, Any], dict[str, Any] | None]:
         """Try the files as they should be, and return our jails as Fail2Ban understands them, and the running ones."""
         with self.whole(changed) as folder:
-            if changed:
-                self.test(folder)
             answer = ask(str(folder), self.names)
             reason = refusal(answer["tried"], str(folder))
             if reason:
@@ -251,6 +249,8 @@ class Fail2Ban:
             found: dict[str, Any] = answer["tried"]["jails"]
             for jail in self.jails:
                 self.refuse_overruled(jail, found.get(jail.name), folder)
+            if changed:
+                self.test(folder)
         self.check_units(found)
         return {name: found[name] for name in self.names}, running_jails(answer)
 

@@ -156,9 +156,10 @@ def written(lab: Lab, gateway: str, path: str, content: str) -> Iterator[None]:
             "[web]\nenabled = true\nbackend = auto\nfilter = nginx-http-auth\nlogpath = /var/log/none.log\n",
             "Have not found any log file for web jail",
         ),
+        ("/etc/fail2ban/jail.d/own.local", "nonsense\n", "File contains no section headers"),
         ("/etc/fail2ban/fail2ban.local", "[Definition]\ndbfile = None\n", "no ban would survive a restart"),
     ],
-    ids=["another value", "disabled", "a jail without its log", "no database"],
+    ids=["another value", "disabled", "a jail without its log", "no settings at all", "no database"],
 )
 def test_files_of_somebody_else_that_are_in_the_way_are_named(
     lab: Lab, as_before: str, path: str, content: str, sentence: str
