@@ -33,7 +33,7 @@ def ssh_command(lab: Lab, host: str, *, family: int = 4, user: str = "operator",
         "HostKeyAlias": lab.address(host, "admin"),
         "StrictHostKeyChecking": "yes",
         "ControlPath": "none",
-        "ConnectTimeout": "10",
+        "ConnectTimeout": "30",
         "IdentitiesOnly": "yes",
         "IdentityFile": str(folder / "id_ed25519"),
     }

@@ -47,7 +47,7 @@ _REACH = """
 import json, socket, sys, concurrent.futures
 def reach(address, port):
     try:
-        socket.create_connection((address, port), 2).close()
+        socket.create_connection((address, port), 3).close()
         return "open"
     except ConnectionRefusedError:
         return "rejected"
@@ -73,7 +73,6 @@ kinds = [
     (socket.socket(socket.AF_INET6, socket.SOCK_DGRAM), address),
 ]
 connection.setblocking(False)
-last = time.monotonic()
 while not select.select([sys.stdin], [], [], 0)[0]:
     for sender, target in kinds:
         sender.sendto(b"x", (target, port))
@@ -84,16 +83,22 @@ while not select.select([sys.stdin], [], [], 0)[0]:
             broken = "closed"
             break
         ticks += data.count(b"tick")
-        last = time.monotonic()
     except BlockingIOError:
-        if time.monotonic() - last > 3:
-            broken = "silent"
-            break
+        pass
     except OSError as error:
         broken = str(error)
         break
     time.sleep(0.001)
 seconds = time.monotonic() - began
+connection.settimeout(30)
+try:
+    # What was under way, and then one more tick after everything.
+    while not broken and len(connection.recv(1000)) == 1000:
+        pass
+    if not broken and not connection.recv(1000):
+        broken = "closed"
+except OSError as error:
+    broken = str(error)
 print(json.dumps({"packets": packets, "ticks": ticks, "broken": broken, "seconds": seconds}))
 """
 

@@ -11,15 +11,15 @@ from lab import Lab
 
 
 @pytest.fixture(scope="module")
-def results(hosts: Lab, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], dict[str, Any]]:
+def results(hosts: Lab, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str, str], dict[str, Any]]:
     return carried_out(hosts, TRIALS, tmp_path_factory.mktemp("trials"))
 
 
 @pytest.mark.parametrize("trial", TRIALS, ids=lambda trial: f"{trial.role}: {trial.name}")
 def test_nobody_is_locked_out_by(
-    trial: Trial, results: dict[tuple[str, str], dict[str, Any]], gateway: str, record_property: Any
+    trial: Trial, results: dict[tuple[str, str, str], dict[str, Any]], gateway: str, record_property: Any
 ) -> None:
-    result = results[trial.name, gateway]
+    result = results[trial.role, trial.name, gateway]
     ended_well(trial, result)
     end = "rolled back" if trial.rolled_back else "refused"
     record_property("trial", (trial.role, trial.name, gateway, end, result["said"]))

@@ -419,14 +419,14 @@ def play_of(lab: Lab, trials: list[Trial]) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def carried_out(lab: Lab, trials: list[Trial], folder: Path) -> dict[tuple[str, str], dict[str, Any]]:
-    """Try these; return what became of each: (its name, gateway) → ``said``, ``logon``, ``difference``, ``seconds``."""
+def carried_out(lab: Lab, trials: list[Trial], folder: Path) -> dict[tuple[str, str, str], dict[str, Any]]:
+    """Try these; return what became of each: (role, name, gateway) → ``said``, ``logon``, ``difference``."""
     playbook = folder / "trials.yml"
     playbook.write_text(json.dumps(play_of(lab, trials)))
     run = play(playbook, variables={"results": str(folder)}, limit=3000)
     assert run.status == 0, run.output
     return {
-        (trial.name, gateway): json.loads((folder / f"{number}-{gateway}.json").read_text())
+        (trial.role, trial.name, gateway): json.loads((folder / f"{number}-{gateway}.json").read_text())
         for number, trial in enumerate(trials)
         for gateway in GATEWAYS
     }

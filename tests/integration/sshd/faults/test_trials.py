@@ -23,10 +23,12 @@ TRIALS = chosen(
 
 
 @pytest.fixture(scope="module")
-def results(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], dict[str, Any]]:
+def results(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str, str], dict[str, Any]]:
     return carried_out(lab, TRIALS, tmp_path_factory.mktemp("trials"))
 
 
 @pytest.mark.parametrize("trial", TRIALS, ids=lambda trial: trial.name)
-def test_nobody_is_locked_out_by(trial: Trial, results: dict[tuple[str, str], dict[str, Any]], gateway: str) -> None:
-    ended_well(trial, results[trial.name, gateway])
+def test_nobody_is_locked_out_by(
+    trial: Trial, results: dict[tuple[str, str, str], dict[str, Any]], gateway: str
+) -> None:
+    ended_well(trial, results[trial.role, trial.name, gateway])
