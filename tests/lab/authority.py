@@ -14,6 +14,7 @@ WEEK = 7 * 24 * 3600
 CERTIFICATES = {
     "mail": [f"{name}.{DOMAIN}" for name in ("mail", "autodiscover", "ex1", "ex2")],
     "www": [f"www.{DOMAIN}"],
+    "acme": [f"acme.{DOMAIN}"],
 }
 
 

@@ -16,7 +16,7 @@ if typing.TYPE_CHECKING:
 HERE = Path(__file__).parent
 #: The setup script of each host, below setup/, after `common.sh`.
 SETUP = dict.fromkeys(GATEWAYS, "gateway.sh") | dict.fromkeys(EXCHANGE, "exchange.sh")
-SETUP |= {"dns": "dns.sh", "relay": "relay.sh", "client": "client.sh", "admin": "client.sh"}
+SETUP |= {"dns": "dns.sh", "relay": "relay.sh", "client": "client.sh", "admin": "client.sh", "acme": "acme.sh"}
 ANYBODY = "NT AUTHORITY\\ANONYMOUS LOGON"
 
 
@@ -37,6 +37,8 @@ def mounts(host: str, root: Path, folder: Path) -> list[tuple[Path, str]]:
             (folder / "ca" / "mail.pem", "/etc/standin/tls.pem:ro"),
             (folder / "state" / host, "/var/lib/standin"),
         ]
+    if host == "acme":
+        found.append((folder / "ca" / "acme.pem", "/etc/pebble/tls.pem:ro"))
     if host == "dns":
         found.append((folder / "dns", "/etc/bind/lab:ro"))
     return found

@@ -38,6 +38,7 @@ HOSTS = {
         Host("relay", "service", {"inside": 25}),
         Host("client", "service", {"outside": 100}),
         Host("admin", "service", {"admin": 10}),
+        Host("acme", "service", {"outside": 80}),
     )
 }
 GATEWAYS = ("gw1", "gw2")

@@ -8,7 +8,7 @@ from ipaddress import ip_address
 from lab.topology import DOMAIN, GATEWAYS, HOSTS, NETWORKS, RELAY_NUMBERS, address, subnets
 
 #: Names that the gateways answer for, on every network.
-PUBLISHED = ("mail", "autodiscover", "www")
+PUBLISHED = ("mail", "autodiscover", "www", "webmail")
 HEAD = """\
 $TTL 60
 @ SOA dns.{domain}. hostmaster.{domain}. 1 3600 600 86400 60
