@@ -231,6 +231,8 @@ VARIABLES = st.fixed_dictionaries(
         "haproxy_limits": st.fixed_dictionaries({name: st.integers(1, 100_000) for name in DEFAULTS["haproxy_limits"]}),
         "haproxy_tcp_services": services(),
         "haproxy_websites": websites(),
+        "haproxy_acme_port": st.sampled_from([0, 8402]),
+        "haproxy_acme_peers": st.sampled_from([[], ["10.1.1.12"], ["10.1.1.12", "2001:db8:1::13"]]),
         "haproxy_max_connections": st.sampled_from([100, 8000, 100_000]),
         "haproxy_extra_configuration": st.sampled_from(["", "backend extra from base\n    mode http"]),
     },
@@ -248,6 +250,8 @@ EVERYTHING: Variables = {
     "haproxy_monitoring_networks": NETWORKS[1:2],
     "haproxy_exchange_hostnames": ["Mail.example.com", "autodiscover.example.com"],
     "haproxy_exchange_ca_file": True,
+    "haproxy_acme_port": 8402,
+    "haproxy_acme_peers": ["10.1.1.12", "2001:db8:1::13"],
     "haproxy_virtual_directories": [
         {"name": name, "path": path, "health_path": f"{path}/healthcheck.htm", "closed": name in ("ecp", "powershell")}
         for name, path in DIRECTORIES.items()
@@ -392,6 +396,11 @@ def ports_are_those_declared(rendered: Rendered) -> None:
     expected = {"metrics": everywhere(metrics) if rendered.given("monitoring_networks") else {f"127.0.0.1:{metrics}"}}
     if rendered.has_exchange or rendered.given("websites"):
         expected |= {"http": everywhere(80), "https": everywhere(443)}
+        egress = rendered.given("egress_address")
+        handed_on = rendered.given("acme_port") and rendered.given("acme_peers")
+        if handed_on and egress and "0.0.0.0" not in rendered.given("listen_addresses"):
+            # Other gateways hand challenges on to it.
+            expected["http"] |= {f"{egress}:80"}
     expected |= {service["name"]: everywhere(service["port"]) for service in rendered.services}
     found = {name: section.all("bind") for name, section in rendered.configuration.of("frontend").items()}
     assert {name: {line.split()[0] for line in lines} for name, lines in found.items()} == expected
@@ -462,6 +471,10 @@ def every_server_is_checked(rendered: Rendered) -> None:
         if not section.all("server"):
             assert name in ("clients", "nothing", "extra")
             continue
+        if name in ("acme", "acme_here"):
+            # Nobody listens there but while a challenge is on.
+            assert not any(" check" in line for line in section.all("server")), name
+            continue
         assert f"{configuration.effective(section, 'default-server')} ".startswith("check "), name
         if section.all("tcp-check expect"):
             assert configuration.effective(section, "option tcp-check") is not None, name
@@ -479,7 +492,14 @@ def every_server_is_checked(rendered: Rendered) -> None:
 @invariant
 def servers_are_those_declared(rendered: Rendered) -> None:
     sites = {f"website_{site['name']}": site["servers"] for site in rendered.given("websites")}
+    acme = [["here", f"127.0.0.1:{rendered.given('acme_port')}"]]
+    peers = [f"[{peer}]:80" if ":" in peer else f"{peer}:80" for peer in rendered.given("acme_peers")]
+    acme += [[f"peer{number}", peer] for number, peer in enumerate(peers, 1)]
     for name, section in rendered.configuration.of("backend").items():
+        if name in ("acme", "acme_here"):
+            # A challenge that was handed on once isn't handed on again.
+            assert [line.split() for line in section.all("server")] == (acme if name == "acme" else acme[:1])
+            continue
         port = SERVICES.get(name.removesuffix("_relay"), (443, ""))[0]
         servers = sites.get(name, rendered.given("servers") if section.all("server") else [])
         expected = []

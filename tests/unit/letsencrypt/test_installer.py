@@ -296,7 +296,7 @@ def passed_lines(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def kill_points() -> list[tuple[str, int]]:
     """Each step after which something is different."""
-    telling = {"_swap", "_hot_swap", "_go_live"}
+    telling = {"_swap", "_hot_swap", "_go_live", "_install"}
     return [point for number, point in enumerate(statements()) if point[0] in telling]
 
 
