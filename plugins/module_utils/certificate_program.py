@@ -563,6 +563,10 @@ class Installer:
         write_state(self.settings, state)
         return changed
 
+    def used(self) -> bool:
+        """Tell whether the running HAProxy has loaded the file."""
+        return bool(self._known_as())
+
     def settle(self) -> None:
         """Undo what a killed run left, so that the file is again what HAProxy presents."""
         self.new.unlink(missing_ok=True)
@@ -850,6 +854,10 @@ def certbot_failure(output: str, settings: Settings) -> Refused:
         return Refused(f"{settings.authority} could not validate {told}.")
     if re.search(r"ConnectionError|Max retries|Connection refused|timed out|NewConnectionError", flat):
         return Refused(f"{settings.authority} can't be reached; the next run of certbot's timer tries again.")
+    if not settings.contact and re.search(
+        r"invalidContact|(contact|email)[^.]*(required|missing)", flat, re.IGNORECASE
+    ):
+        return Refused(f"{settings.authority} wants a contact for its account; give letsencrypt_contact.")
     problem = re.search(r"urn:ietf:params:acme:error:(\w+)(?: :: (.+?))?(?: Ask for help|$)", flat)
     if problem:
         return Refused(f"{settings.authority} answers '{problem[1]}': {_flat((problem[2] or '').lstrip(': '))}.")
@@ -891,6 +899,16 @@ def directory(settings: Settings) -> dict[str, Any]:
     if not isinstance(content, dict) or not {"newNonce", "newAccount", "newOrder"} <= content.keys():
         raise Refused(f"{where} doesn't answer with an ACME directory; correct letsencrypt_authority.")
     return content
+
+
+def wants_account(settings: Settings, offered: dict[str, Any]) -> None:
+    """Refuse an authority that wants accounts bound to one of its own (RFC 8555 7.3.4), where no key is given."""
+    meta = offered.get("meta")
+    if isinstance(meta, dict) and meta.get("externalAccountRequired") and not settings.certbot_options:
+        raise Refused(
+            f"The authority {settings.authority} wants accounts that are bound to one of its own; give its key in "
+            "letsencrypt_external_account."
+        )
 
 
 class _Answer(http.server.BaseHTTPRequestHandler):
@@ -967,6 +985,7 @@ class Manager:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.sent: list[str] = []
 
     def installer(self, name: str) -> Installer:
         """Return the installer of one certificate."""
@@ -996,12 +1015,7 @@ class Manager:
 
     def _issue(self, wanted: Wanted) -> None:
         settings = self.settings
-        offered = directory(settings)
-        if offered.get("meta", {}).get("externalAccountRequired") and not settings.certbot_options:
-            raise Refused(
-                f"The authority {settings.authority} wants accounts that are bound to one of its own; give its key in "
-                "letsencrypt_external_account."
-            )
+        wants_account(settings, directory(settings))
         if settings.self_test:
             self_test(settings, wanted.names)
         done = run(*certbot_command(settings, wanted), seconds=600, environment=certbot_environment(settings))
@@ -1030,13 +1044,20 @@ class Manager:
             return []
         said = []
         for peer in self.settings.peers:
-            if state.handed.get(peer.name) == current.leaf.fingerprint:
+            shown = presented(peer.address, self.settings.port, self.settings.wanted(name).names[0], 3)
+            # What it presents counts, where it can be asked: it may have been made anew since.
+            if shown == current.leaf.fingerprint or (
+                not shown and state.handed.get(peer.name) == current.leaf.fingerprint
+            ):
+                state.handed[peer.name] = current.leaf.fingerprint
+                state.hand_over_errors.pop(peer.name, None)
                 continue
             reason = self._send(peer, name, current, state.authority)
             if reason:
                 said.append(f"'{name}' was not handed to {peer.name} ({peer.address}): {reason}.")
                 state.hand_over_errors[peer.name] = reason
             else:
+                self.sent.append(peer.name)
                 state.handed[peer.name] = current.leaf.fingerprint
                 state.hand_over_errors.pop(peer.name, None)
         known = {peer.name for peer in self.settings.peers}
@@ -1058,7 +1079,7 @@ class Manager:
                 "-o", f"UserKnownHostsFile={settings.state}/known_hosts", "-o", "GlobalKnownHostsFile=/dev/null",
                 "-o", "StrictHostKeyChecking=yes", "-o", f"HostKeyAlias={peer.name}", "-o", "ConnectTimeout=10",
                 f"{settings.account}@{f'[{peer.address}]' if ':' in peer.address else peer.address}",
-                data=f"put {local} files/{part}\nrename files/{part} files/{name}.pem\n".encode(), seconds=90,
+                data=f"put {local} /files/{part}\nrename /files/{part} /files/{name}.pem\n".encode(), seconds=90,
             )  # fmt: skip
         return last_line(done) if done.returncode else ""
 
@@ -1089,6 +1110,14 @@ class Manager:
         if content is None:
             return False
         pem, source = whole(content)
+        leaf, current = bundle_from(pem).leaf, self.installer(name).installed()
+        newer = current is not None and not current.leaf.self_signed and current.leaf.not_before > leaf.not_before
+        if leaf.left() <= 0 or (
+            newer and current and not missing_names(current.leaf, self.settings.wanted(name).names)
+        ):
+            self._parked(name).unlink(missing_ok=True)
+            if leaf.left() <= 0:
+                return False
         changed = self.installer(name).install(pem, "handed over", str(source.get("authority", "")))
         self._parked(name).unlink(missing_ok=True)
         return changed
@@ -1114,20 +1143,29 @@ class Manager:
             said += self.hand_over(wanted.name)
         return list(dict.fromkeys(said))
 
+    def heal(self, name: str) -> bool:
+        """Put in use what an earlier run got and didn't; tell whether something changed. Asks the authority nothing."""
+        changed = self.install_handed(name)
+        pem, current = lineage(self.settings, name), self.installer(name).installed()
+        if pem is None:
+            return changed
+        leaf = bundle_from(pem).leaf
+        if missing_names(leaf, self.settings.wanted(name).names) or leaf.left() <= 0:
+            return changed
+        if current is None or current.leaf.self_signed or leaf.not_before > current.leaf.not_before:
+            return self.install(name) or changed
+        return changed
+
     def _settle(self, wanted: Wanted, said: list[str]) -> None:
         """Heal what an earlier run left, and tell certbot whose turn it is."""
         name = wanted.name
-        self._try(said, partial(self.install_handed, name))
+        self._try(said, partial(self.heal, name))
         pem, current = lineage(self.settings, name), self.installer(name).installed()
         if pem is None:
             return
         with contextlib.suppress(Refused):
             leaf = bundle_from(pem).leaf
             in_use = current is not None and current.leaf.fingerprint == leaf.fingerprint
-            newer = current is None or current.leaf.self_signed or leaf.not_before > current.leaf.not_before
-            if not in_use and newer and leaf.left() > 0:
-                self._try(said, partial(self.install, name))
-                in_use = True
             held = read_state(self.settings, name).held_until > time.time()
             # Where a peer's certificate is in use, certbot's own is out of date and nobody's business.
             settle_lineage(self.settings, name, leaf, renews=in_use and self.settings.rank == 0 and not held)

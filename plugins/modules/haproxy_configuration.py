@@ -172,6 +172,7 @@ from ansible_collections.postern.mail_gateway.plugins.module_utils.haproxy_runti
 MAIN = "haproxy.cfg"
 STATES = "drained-servers"  # relative to the folder; the role's configuration reads it
 LOCK = "/run/postern-haproxy.lock"
+LOCK_SECONDS = 5
 
 
 class Refused(Exception):
@@ -381,14 +382,20 @@ class Configuration:
 def lock() -> Any:
     """Take the lock that keeps two runs on one host apart; it goes with the process."""
     stream = Path(LOCK).open("w", encoding="utf-8")  # noqa: SIM115 (held until the process ends)
-    try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        stream.close()
-        raise Refused(
-            "Another run is changing HAProxy's configuration on this host; wait for it to end and run again."
-        ) from error
-    return stream
+    deadline = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            # A certificate that is just being installed is there in a moment.
+            if time.monotonic() < deadline:
+                time.sleep(0.2)
+                continue
+            stream.close()
+            raise Refused(
+                "Another run is changing HAProxy's configuration on this host; wait for it to end and run again."
+            ) from error
+        return stream
 
 
 def main() -> None:
