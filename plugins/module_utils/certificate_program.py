@@ -834,6 +834,16 @@ def certbot_command(settings: Settings, wanted: Wanted) -> list[str]:
     return command
 
 
+def forget_account(settings: Settings) -> bool:
+    """Put the account aside that an authority no longer knows, so that certbot makes another; tell whether it was."""
+    host, _, path = settings.authority.removeprefix("https://").partition("/")
+    folder = Path(settings.lineages, "accounts", host, path)
+    if not path or not folder.is_dir():
+        return False
+    folder.rename(folder.with_name(f"{folder.name}.lost-{int(time.time())}"))
+    return True
+
+
 def certbot_environment(settings: Settings) -> dict[str, str]:
     """Return what certbot needs to trust a company's own ACME server."""
     return {"REQUESTS_CA_BUNDLE": settings.bundle} if settings.bundle else {}
@@ -1018,7 +1028,10 @@ class Manager:
         wants_account(settings, directory(settings))
         if settings.self_test:
             self_test(settings, wanted.names)
-        done = run(*certbot_command(settings, wanted), seconds=600, environment=certbot_environment(settings))
+        command, environment = certbot_command(settings, wanted), certbot_environment(settings)
+        done = run(*command, seconds=600, environment=environment)
+        if done.returncode and "accountDoesNotExist" in done.stdout + done.stderr and forget_account(settings):
+            done = run(*command, seconds=600, environment=environment)
         if done.returncode:
             raise certbot_failure(done.stdout + "\n" + done.stderr, settings)
         # The deploy hook has done it already, or failed; then this says why.
@@ -1052,7 +1065,7 @@ class Manager:
                 state.handed[peer.name] = current.leaf.fingerprint
                 state.hand_over_errors.pop(peer.name, None)
                 continue
-            reason = self._send(peer, name, current, state.authority)
+            reason = self._send(peer, name, current, state.authority) or self._unused(peer, name, current, shown)
             if reason:
                 said.append(f"'{name}' was not handed to {peer.name} ({peer.address}): {reason}.")
                 state.hand_over_errors[peer.name] = reason
@@ -1082,6 +1095,16 @@ class Manager:
                 data=f"put {local} /files/{part}\nrename /files/{part} /files/{name}.pem\n".encode(), seconds=90,
             )  # fmt: skip
         return last_line(done) if done.returncode else ""
+
+    def _unused(self, peer: Peer, name: str, bundle: Bundle, before: str) -> str:
+        """Wait until a peer presents what it was given; return that it doesn't, where it can be asked at all."""
+        deadline = time.monotonic() + PATIENCE
+        while before and time.monotonic() < deadline:
+            shown = presented(peer.address, self.settings.port, self.settings.wanted(name).names[0], 3)
+            if shown == bundle.leaf.fingerprint:
+                return ""
+            time.sleep(0.3)
+        return f"it was sent, and isn't presented after {PATIENCE} seconds" if before else ""
 
     def receive(self) -> list[str]:
         """Take what peers have put into the drop folder; return what was refused."""
@@ -1146,6 +1169,7 @@ class Manager:
     def heal(self, name: str) -> bool:
         """Put in use what an earlier run got and didn't; tell whether something changed. Asks the authority nothing."""
         changed = self.install_handed(name)
+        self._forgive(name)
         pem, current = lineage(self.settings, name), self.installer(name).installed()
         if pem is None:
             return changed
@@ -1155,6 +1179,16 @@ class Manager:
         if current is None or current.leaf.self_signed or leaf.not_before > current.leaf.not_before:
             return self.install(name) or changed
         return changed
+
+    def _forgive(self, name: str) -> None:
+        """Forget a failure that nothing follows from any more: what is in use is what is wanted, and isn't due."""
+        state, current = read_state(self.settings, name), self.installer(name).installed()
+        if not state.last_error or current is None or current.leaf.self_signed or current.leaf.left() < DUE:
+            return
+        wanted = self.settings.wanted(name)
+        if not missing_names(current.leaf, wanted.names) and not reason_to_issue(self.settings, wanted, current, state):
+            state.last_error = ""
+            write_state(self.settings, state)
 
     def _settle(self, wanted: Wanted, said: list[str]) -> None:
         """Heal what an earlier run left, and tell certbot whose turn it is."""

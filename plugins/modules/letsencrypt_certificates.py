@@ -26,7 +26,8 @@ options:
       - V(configured) makes the host's files and units as they should be, and removes certificates that are no longer
         listed.
       - V(issued) has what is missing issued, installs it and hands it over, on the gateway whose turn it is.
-      - V(served) changes nothing, and fails where HAProxy doesn't present a good certificate.
+      - V(served) changes nothing, and fails where HAProxy doesn't present a good certificate. Without O(certificates),
+        those that the host has are meant.
       - V(renewed) has everything issued anew at once, on the gateway whose turn it is, with the host's own settings.
     type: str
     choices: [identity, checked, configured, issued, served, renewed]
@@ -176,6 +177,12 @@ certificates:
   type: list
   elements: dict
   sample: [{name: mail, status: 0, problems: [], not_after: '2026-05-01T12:00:00+00:00'}]
+summary:
+  description: The same in words, a line each; with V(renewed), what is renewed and why.
+  returned: with states served and renewed
+  type: list
+  elements: str
+  sample: ['mail: OK, mail.example.com until 2026-05-01T12:00:00+00:00 (82% of its lifetime left)']
 reasons:
   description: What was or would be issued, and why.
   returned: with states issued and renewed
@@ -415,12 +422,13 @@ class Host:
                 self.manager.write_metrics()
             if said:
                 raise Refused(" ".join(said))
-        return {"changed": bool(reasons), "diff": self.diff, "reasons": reasons, **self._health()}
+        summary = [f"{name}: {reason}" for name, reason in reasons.items()]
+        return {"changed": bool(reasons), "diff": self.diff, "reasons": reasons, "summary": summary, **self._health()}
 
     def served(self) -> dict[str, Any]:
         """Wait until every certificate is in use, which takes a moment where it comes from a peer."""
         if self.module.check_mode:
-            return {"changed": False, "certificates": []}
+            return {"changed": False, "certificates": [], "summary": []}
         deadline = time.monotonic() + self.module.params["wait"]
         while True:
             found = self.manager.health()
@@ -435,7 +443,7 @@ class Host:
         for one in found:
             for problem in one["problems"]:
                 self.module.warn(f"Certificate '{one['name']}': {problem}.")
-        return {"changed": False, "certificates": found}
+        return {"changed": False, "certificates": found, "summary": program.show(found).splitlines()}
 
     def _health(self) -> dict[str, Any]:
         try:
@@ -505,8 +513,8 @@ def main() -> None:
             result = identity(module)
         else:
             host = Host(module)
-            if state == "renewed":
-                host.settings = program.load()
+            if state == "renewed" or (state == "served" and not module.params["certificates"]):
+                host.settings = before_of() or host.settings
                 host.manager = program.Manager(host.settings)
             action = {
                 "checked": host.check,

@@ -1,0 +1,78 @@
+"""Names, certificates and the authority have changed; then much leaves the variables."""
+
+from __future__ import annotations
+
+from authorities import GATEWAYS, health, issued, log, program, serials, tls, trust
+
+from lab import Lab
+from plays import play
+
+NAMES = ["autodiscover.example.test", "mail.example.test", "webmail.example.test"]
+SIDE_EFFECT = "molecule/letsencrypt/side_effect.yml"
+TRACES = """
+ls -d /usr/local/sbin/postern-certificates /etc/postern /var/lib/postern/certificates /etc/letsencrypt/postern.ini \\
+    /etc/systemd/system/certbot.service.d /etc/systemd/system/postern-certificates.* /etc/letsencrypt/renewal/*.conf \\
+    /etc/letsencrypt/live/mail 2>/dev/null
+"""
+
+
+def test_one_issue_each_took_it_all_over(lab: Lab) -> None:
+    trust(lab)
+    assert issued(lab, "second") == 2
+    for gateway in GATEWAYS:
+        assert {**tls(lab, gateway), "serial": ""} == {"verified": True, "serial": "", "names": NAMES, "bits": 2048}
+        assert tls(lab, gateway, "www.example.test")["names"] == ["www.example.test"]
+        assert program(lab, gateway, "--check").returncode == 0
+        assert health(lab, gateway)["authority"].endswith(":14001/dir")
+    for name in ("mail.example.test", "www.example.test"):
+        assert len(set(serials(lab, name).values())) == 1
+
+
+def test_the_key_of_the_bound_account_is_roots_alone(lab: Lab, gateway: str) -> None:
+    found = lab.exec(gateway, ["grep", "-rl", "zWNDZM6eQGHWpSRTPal5eIUYFTu7", "/etc", "/var/log", "/var/lib/postern"],
+                     check=False).stdout.split()  # fmt: skip
+    assert "/etc/letsencrypt/postern.ini" in found
+    for path in found:
+        assert lab.exec(gateway, ["stat", "-c", "%u %a", path]).stdout == "0 600\n", path
+    journal = lab.exec(gateway, ["journalctl", "--output=cat", "--no-pager"]).stdout
+    assert "zWNDZM6eQGHWpSRTPal5eIUYFTu7" not in journal
+
+
+def test_a_second_run_changes_nothing_and_asks_nobody(lab: Lab) -> None:
+    asked = log(lab, "second")
+    run = play(SIDE_EFFECT)
+    assert (run.status, run.changed) == (0, 0), run.output
+    assert log(lab, "second") == asked
+
+
+def test_a_certificate_that_left_is_gone(lab: Lab) -> None:
+    before = serials(lab)
+    mail = [{"name": "mail", "names": NAMES}]
+    variables = {"letsencrypt_certificates": mail, "haproxy_certificates": mail, "haproxy_websites": []}
+    check = play(SIDE_EFFECT, "--check", "--diff", variables=variables)
+    assert check.status == 0, check.output
+    assert "--- before: certificate www" in check.output
+    run = play(SIDE_EFFECT, variables=variables)
+    assert run.status == 0, run.output
+    assert serials(lab) == before
+    for gateway in GATEWAYS:
+        left = lab.exec(
+            gateway, ["sh", "-c", "find /etc/letsencrypt /etc/haproxy /var/lib/postern -name 'www*'"]
+        ).stdout
+        assert left == ""
+        assert program(lab, gateway, "--check").returncode == 0
+
+
+def test_everything_goes_where_no_certificate_is_left(lab: Lab) -> None:
+    """HAProxy goes on with the one that it has."""
+    before = serials(lab)
+    run = play("molecule/letsencrypt/certificates.yml",
+               variables={"letsencrypt_certificates": [], "letsencrypt_peers": []})  # fmt: skip
+    assert run.status == 0, run.output
+    for gateway in GATEWAYS:
+        assert lab.exec(gateway, ["sh", "-c", TRACES], check=False).stdout == ""
+        assert lab.exec(gateway, ["systemctl", "is-enabled", "certbot.timer"]).stdout == "enabled\n"
+    assert serials(lab) == before
+    run = play("molecule/letsencrypt/certificates.yml",
+               variables={"letsencrypt_certificates": [], "letsencrypt_peers": []})  # fmt: skip
+    assert (run.status, run.changed) == (0, 0), run.output

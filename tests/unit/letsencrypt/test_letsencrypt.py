@@ -1,0 +1,164 @@
+"""The role's variables: what is refused, and what becomes of the rest."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from certificate_host import Authority
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.postern.mail_gateway.plugins.module_utils import certificate_program as program
+from ansible_collections.postern.mail_gateway.plugins.module_utils import letsencrypt
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA comment"
+
+
+def variables(**more: Any) -> dict[str, Any]:
+    return {
+        "certificates": [{"name": "mail", "names": ["mail.example.com"]}],
+        "authority": "letsencrypt",
+        "authority_ca": "",
+        "external_account": {},
+        "contact": "hostmaster@example.com",
+        "key_type": "rsa",
+        "key_size": 2048,
+        "http_port": 8402,
+        "self_test": True,
+        "host": "gw1",
+        "gateways": ["gw1", "gw2"],
+        "peers": [{"name": "gw2", "address": "10.0.0.2", "port": 22, "host_keys": [KEY]}],
+        "account": "certificates",
+        "metrics_file": "",
+        "tls_address": "127.0.0.1",
+        "tls_port": 443,
+        **more,
+    }
+
+
+def named(*names: str) -> dict[str, Any]:
+    return {"certificates": [{"name": "mail", "names": list(names)}]}
+
+
+BAD = [
+    ({"authority": "letsencrypt-stagging"}, "letsencrypt_authority 'letsencrypt-stagging' is neither letsencrypt nor"),
+    ({"authority": "http://acme.example.com/dir"}, "letsencrypt_authority 'http://acme.example.com/dir'"),
+    (named(), "letsencrypt_certificates[0].names is empty"),
+    (named("*.example.com"), "letsencrypt_certificates[0].names[0] '*.example.com' is a wildcard, and HTTP-01 can't"),
+    (named("a.example.com", "203.0.113.5"), "letsencrypt_certificates[0].names[1] '203.0.113.5' is an address"),
+    (named("2001:db8::1"), "'2001:db8::1' is an address"),
+    (named("mail"), "'mail' is not a full DNS name"),
+    (named("-mail.example.com"), "is not a full DNS name"),
+    (named("mäil.example.com"), "is not a full DNS name in ASCII"),
+    (named("mail.example.com; rm -rf /"), "is not a full DNS name"),
+    (named("a.example.com", "A.example.com"), "has a name twice"),
+    (named(*(f"n{number}.example.com" for number in range(101))), "has 101 names, and authorities take 100 at most"),
+    ({"certificates": [{"name": "../etc", "names": ["a.b"]}]}, "letsencrypt_certificates[0].name '../etc' must be"),
+    (
+        {"certificates": [{"name": "mail", "names": ["a.b"]}] * 2},
+        "letsencrypt_certificates[1].name 'mail' is there twice",
+    ),
+    ({"contact": "hostmaster"}, "letsencrypt_contact 'hostmaster' is not an e-mail address."),
+    ({"gateways": ["gw2", "gw3"]}, "letsencrypt_gateways (gw2, gw3) lacks this host, gw1."),
+    ({"peers": [{"name": "gw1", "address": "a", "host_keys": [KEY]}]}, "letsencrypt_peers[0] is this host itself"),
+    ({"peers": [{"name": "gw2", "address": "a", "host_keys": []}]}, "letsencrypt_peers[0].host_keys is empty"),
+    ({"authority_ca": "not a certificate"}, "letsencrypt_authority_ca_file holds no PEM certificate"),
+    ({"external_account": {"key_id": "a"}}, "letsencrypt_external_account needs both key_id and hmac_key"),
+]
+
+
+@pytest.mark.parametrize(("change", "sentence"), BAD)
+def test_what_cant_be_right_is_refused(change: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(letsencrypt.BadVariables) as caught:
+        letsencrypt.settings(variables(**change))
+    assert sentence in str(caught.value)
+    assert str(caught.value).endswith(".")
+    assert "\n" not in str(caught.value)
+
+
+@given(st.text(max_size=80))
+def test_no_name_gets_through_that_a_shell_or_a_file_would_take_for_something_else(name: str) -> None:
+    try:
+        letsencrypt.settings(variables(**named(name)))
+    except letsencrypt.BadVariables:
+        return
+    assert set(name.lower()) <= set("abcdefghijklmnopqrstuvwxyz0123456789-.")
+    assert not name.startswith("-")
+
+
+def test_staging_is_one_word() -> None:
+    assert letsencrypt.settings(variables(authority="letsencrypt-staging")).authority.startswith(
+        "https://acme-staging-v02."
+    )
+    assert letsencrypt.settings(variables()).key_type == "rsa"
+
+
+def files(**more: Any) -> dict[Path, letsencrypt.HostFile]:
+    given_ = variables(**more)
+    return {file.path: file for file in letsencrypt.host_files(letsencrypt.settings(given_), given_)}
+
+
+def test_the_secret_is_in_one_file_that_root_alone_reads(authority: Authority) -> None:
+    found = files(external_account={"key_id": "kid", "hmac_key": "secret-hmac"}, authority_ca=authority.root.decode())
+    holders = [file for file in found.values() if file.content and b"secret-hmac" in file.content]
+    assert [(file.path, file.mode, file.secret) for file in holders] == [(letsencrypt.OPTIONS, 0o600, True)]
+    assert found[letsencrypt.BUNDLE].content == authority.root
+
+
+def test_a_single_gateway_has_nothing_for_peers() -> None:
+    found = files(peers=[], gateways=[])
+    assert {path for path, file in found.items() if file.content is None} == {
+        letsencrypt.BUNDLE, letsencrypt.OPTIONS, letsencrypt.PATH_UNIT, letsencrypt.RECEIVER,
+        letsencrypt.STATE / "known_hosts",
+    }  # fmt: skip
+    assert letsencrypt.settings(variables(peers=[], gateways=[])).rank == 0
+
+
+def test_without_certificates_nothing_is_there() -> None:
+    assert all(file.content is None for file in files(certificates=[]).values())
+
+
+def test_the_host_keys_of_peers_are_pinned_by_name() -> None:
+    (line,) = files()[letsencrypt.STATE / "known_hosts"].content.decode().splitlines()
+    assert line == "gw2 ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA"
+
+
+def test_host_keys_are_those_given_or_read_or_known() -> None:
+    peer = {"name": "gw2", "address": "10.0.0.2", "host_keys": []}
+    read = [{"item": "gw2", "identity": {"host_keys": ["read"]}}, {"item": "gw3", "unreachable": True}]
+    known = "gw2 known one\ngw3 known two\n"
+
+    def keys(peer: dict[str, Any], identities: list[dict[str, Any]], known: str) -> list[str]:
+        (found,) = letsencrypt.with_host_keys([peer], identities, known)
+        return list(found["host_keys"])
+
+    assert keys({**peer, "host_keys": ["given"]}, read, known) == ["given"]
+    assert keys(peer, read, known) == ["read"]
+    assert keys(peer, [], known) == ["known one"]
+    # A gateway that is down keeps what was known of it.
+    assert keys({**peer, "name": "gw3"}, read, known) == ["known two"]
+    assert keys({**peer, "name": "gw4"}, read, known) == []
+
+
+def test_systemd_takes_the_units(tmp_path: Path) -> None:
+    for path, file in files().items():
+        if letsencrypt.UNITS in path.parents and path.parent == letsencrypt.UNITS:
+            assert file.content is not None
+            # The program isn't on this machine.
+            text = file.content.decode().replace(str(program.PROGRAM), "/bin/true")
+            (tmp_path / path.name).write_text(text.replace("After=haproxy.service", "After=basic.target"))
+    units = [str(path) for path in sorted(tmp_path.iterdir())]
+    assert len(units) == 2
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", *units], check=False, capture_output=True, text=True
+    )
+    assert (done.returncode, [line for line in done.stderr.splitlines() if "postern" in line]) == (0, [])
+
+
+def test_withdrawn_certificates_are_those_that_were_there() -> None:
+    before = letsencrypt.settings(variables(certificates=[{"name": n, "names": ["a.b"]} for n in ("mail", "www")]))
+    assert letsencrypt.withdrawn(before, letsencrypt.settings(variables())) == ["www"]
+    assert letsencrypt.withdrawn(None, letsencrypt.settings(variables())) == []

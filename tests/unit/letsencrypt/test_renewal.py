@@ -1,0 +1,358 @@
+"""Who renews, when and why; what peers hand over; what certbot says, in one sentence."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from certificate_host import NAMES, Authority, Changed, Host
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.postern.mail_gateway.plugins.module_utils import certificate_program as program
+
+DAY = 86400.0
+GATEWAYS = ("gw1", "gw2", "gw3", "gw4", "gw5")
+
+
+def settings(host: str = "gw1", **more: Any) -> program.Settings:
+    return program.Settings(
+        host=host,
+        certificates=(program.Wanted("mail", NAMES),),
+        authority="https://acme.example.test/dir",
+        gateways=GATEWAYS,
+        **more,
+    )
+
+
+def bundle(lifetime: float, *, names: tuple[str, ...] = NAMES, self_signed: bool = False, bits: int = 2048) -> Any:
+    leaf = program.Certificate(names, "1", "CN = x", self_signed, 0.0, lifetime, "rsa", bits, "f", "k")
+    return program.Bundle(b"", (b"",), leaf)
+
+
+@given(st.floats(60, 400 * DAY), st.floats(0, 1.2))
+def test_gateways_come_in_their_order_and_all_in_time(lifetime: float, at: float) -> None:
+    """For any lifetime: whoever comes later in the order also comes later in time, and the last before the warning."""
+    turns = [
+        bool(program.reason_to_take_over(settings(host), bundle(lifetime), at * lifetime)) for host in GATEWAYS[:3]
+    ]
+    assert turns == sorted(turns, reverse=True)
+    left = 1 - at
+    if left > program.DUE + 0.001:
+        assert not any(turns)
+    if left < program.LAST_TAKEOVER:
+        assert all(
+            bool(program.reason_to_take_over(settings(host), bundle(lifetime), at * lifetime)) for host in GATEWAYS
+        )
+    # The check warns only after the second gateway had its turn as well.
+    if left < program.WARNING:
+        assert turns[1]
+
+
+@given(st.floats(0, 40 * 3600))
+def test_a_self_signed_one_waits_for_the_first_gateway(age: float) -> None:
+    turns = [
+        bool(program.reason_to_take_over(settings(host), bundle(DAY * 365, self_signed=True), age)) for host in GATEWAYS
+    ]
+    assert turns == [age > rank * program.BOOTSTRAP_PATIENCE for rank in range(len(GATEWAYS))]
+
+
+@pytest.mark.parametrize(
+    ("current", "authority", "reason"),
+    [
+        (None, "", "there is none"),
+        (bundle(DAY, self_signed=True), "", "there is only a self-signed one"),
+        (bundle(DAY, names=NAMES[:1]), "", "it is for mail.example.test"),
+        (
+            bundle(DAY, names=(*NAMES, "old.example.test")),
+            "",
+            "it is for autodiscover.example.test, mail.example.test, old",
+        ),
+        (bundle(DAY), "https://other.example.test/dir", "it is from https://other.example.test/dir"),
+        (bundle(DAY, bits=4096), "", "its key has 4096 bits"),
+        (bundle(DAY), "", ""),
+        (bundle(DAY), "https://acme.example.test/dir", ""),
+    ],
+)
+def test_why_a_certificate_is_issued(current: Any, authority: str, reason: str) -> None:
+    state = program.State("mail", authority=authority)
+    found = program.reason_to_issue(settings(), *settings().certificates, current, state, at=0)
+    assert found.startswith(reason)
+    assert bool(found) == bool(reason)
+    # Nobody but the first asks for it: the others get it.
+    assert program.reason_to_issue(settings("gw2"), *settings().certificates, current, state, at=0) == ""
+
+
+def test_nothing_secret_is_on_certbots_command_line() -> None:
+    command = program.certbot_command(
+        settings(certbot_options="/etc/letsencrypt/postern.ini", contact="a@b.test"), settings().certificates[0]
+    )
+    assert command[command.index("--config") + 1] == "/etc/letsencrypt/postern.ini"
+    assert command.count("--domain") == len(NAMES)
+    assert command[command.index("--key-type") + 1 : command.index("--key-type") + 2] == ["rsa"]
+    assert not [word for word in command if "hmac" in word or "eab" in word]
+
+
+SAID = [
+    (
+        (
+            "An unexpected error occurred:\nError: urn:ietf:params:acme:error:rateLimited :: There were too many "
+            "requests of a given type :: too many certificates (5) already issued for this exact set of "
+            "identifiers in the "
+            "last 168h0m0s, retry after 2031-01-02 03:04:05 UTC: see "
+            "https://letsencrypt.org/docs/rate-limits/\nAsk for help"
+        ),
+        (
+            "https://acme.example.test/dir limits how often it is asked; nothing is asked again before 2031-01-02 "
+            "03:04:05 UTC."
+        ),
+    ),
+    (
+        (
+            "Certbot failed to authenticate some domains (authenticator: standalone). The Certificate Authority "
+            "reported:\n"
+            "  Domain: mail.example.test\n  Type:   connection\n  Detail: 10.0.0.1: Fetching "
+            "http://mail.example.test/: Timeout\n\n"
+            "Hint: The CA failed to download the challenge files.\n\nSome challenges have failed.\nAsk for help"
+        ),
+        (
+            "https://acme.example.test/dir could not validate mail.example.test (connection): 10.0.0.1: Fetching "
+            "http://mail.example.test/: Timeout."
+        ),
+    ),
+    (
+        (
+            "An unexpected error occurred:\nrequests.exceptions.ConnectionError: HTTPSConnectionPool(host='acme', "
+            "port=443): "
+            "Max retries exceeded with url: /dir\nAsk for help"
+        ),
+        "https://acme.example.test/dir can't be reached; the next run of certbot's timer tries again.",
+    ),
+    (
+        (
+            "An unexpected error occurred:\nError: urn:ietf:params:acme:error:invalidContact :: contact email "
+            "required\nAsk"
+        ),
+        "https://acme.example.test/dir wants a contact for its account; give letsencrypt_contact.",
+    ),
+    (
+        (
+            "An unexpected error occurred:\nError: urn:ietf:params:acme:error:badNonce :: JWS has an invalid "
+            "anti-replay\n"
+            "Ask for help or search for solutions"
+        ),
+        "https://acme.example.test/dir answers 'badNonce': JWS has an invalid anti-replay.",
+    ),
+    (
+        "Saving debug log to /var/log\nThe moon is in the way.\nAsk for help at",
+        "certbot failed: The moon is in the way; see",
+    ),
+    ("", "certbot failed: without a word; see /var/log/letsencrypt/letsencrypt.log."),
+]
+
+
+@pytest.mark.parametrize(("output", "sentence"), SAID)
+def test_what_certbot_says_is_one_sentence(output: str, sentence: str) -> None:
+    found = program.certbot_failure(output, settings())
+    assert str(found).startswith(sentence)
+    assert str(found).endswith(".")
+    assert isinstance(found, program.Held) == ("rateLimited" in output)
+
+
+def test_an_authority_that_wants_peace_gets_it(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No retry storm: neither a run nor the timer asks again before the time."""
+    asked = []
+    until = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(time.time() + 7200))
+    output = f"Error: urn:ietf:params:acme:error:rateLimited :: too many certificates, retry after {until}: see"
+
+    def certbot(self: program.Manager, wanted: program.Wanted) -> None:
+        asked.append(wanted.name)
+        raise program.certbot_failure(output, self.settings)
+
+    monkeypatch.setattr(program.Manager, "_issue", certbot)
+    manager = program.Manager(host.settings)
+    for _ in range(3):
+        with pytest.raises(program.Held, match="limits how often it is asked"):
+            manager.issue("mail")
+    said = manager.renew()
+    assert [sentence for sentence in said if "nothing is asked for 'mail' before" in sentence]
+    assert asked == ["mail"]
+    held = program.read_state(host.settings, "mail").held_until
+    assert 7000 < held - time.time() < 7400
+
+
+@given(st.text(max_size=60))
+def test_a_hold_is_never_for_ever(text: str) -> None:
+    for sentence in (text, "before 9999-12-31 23:59:59 UTC.", "before 1970-01-01 00:00:00 UTC."):
+        assert 1000.0 < program.hold_seconds(sentence, 1000.0) <= 1000.0 + 8 * DAY
+
+
+def test_certbot_is_told_when_and_whose_turn_it_is(host: Host) -> None:
+    path = Path(host.settings.lineages, "renewal", "mail.conf")
+    text = "# renew_before_expiry = 30 days\nversion = 2.1.0\n\n# Options\n[renewalparams]\naccount = 1\nserver = https://a/\n"
+    path.write_text(text)
+    for lifetime, minutes in ((90 * DAY, 43200), (6 * DAY, 2880), (120, 1)):
+        leaf = bundle(lifetime).leaf
+        program.settle_lineage(host.settings, "mail", leaf, renews=False)
+        assert path.read_text().splitlines().count("autorenew = False") == 1
+        program.settle_lineage(host.settings, "mail", leaf, renews=True)
+        lines = path.read_text().splitlines()
+        assert lines[0] == f"renew_before_expiry = {minutes} minutes"
+        assert "\n".join(lines[1:]) + "\n" == text
+    assert program.lineage_server(host.settings, "mail") == "https://a/"
+
+
+# --- peers ----------------------------------------------------------------------------------------------------------
+
+
+def receive(host: Host, content: bytes, name: str = "mail.pem") -> list[str]:
+    Path(host.settings.drop, name).write_bytes(content)
+    return program.Manager(host.settings).receive()
+
+
+def test_what_a_peer_hands_over_is_installed_and_gone(host: Host, pems: dict[str, bytes]) -> None:
+    for name in ("first", "second"):
+        pem = program.bundle_from(pems[name]).pem
+        assert receive(host, program.handed(pem, "gw1", "https://acme.example.test/dir")) == []
+        assert host.presents() == program.bundle_from(pem).leaf.fingerprint
+        assert os.listdir(host.settings.drop) == []  # noqa: PTH208
+    state = program.read_state(host.settings, "mail")
+    assert (state.origin, state.authority) == ("handed over", "https://acme.example.test/dir")
+    assert list(Path(host.settings.state, "handed").iterdir()) == []
+    # One that is older, as if somebody played an upload again.
+    (sentence,) = receive(host, program.handed(program.bundle_from(pems["first"]).pem, "gw1", ""))
+    assert "and the one in use is newer" in sentence
+    assert host.presents() == program.bundle_from(pems["second"]).leaf.fingerprint
+    assert list(Path(host.settings.state, "handed").iterdir()) == []
+
+
+@given(st.integers(0, 10_000), st.binary(min_size=1, max_size=4))
+def test_an_upload_that_isnt_whole_is_never_taken(cut: int, dirt: bytes) -> None:
+    pem = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+    good = program.handed(pem, "gw1", "https://acme.example.test/dir")
+    assert program.whole(good)[0] == pem
+    shorter = good[: cut % len(good)]
+    for bad in (shorter, good + dirt, dirt + good):
+        with pytest.raises(program.Refused, match="isn't whole"):
+            program.whole(bad)
+
+
+def test_a_certificate_with_names_to_come_waits_for_them(changed: Changed, authority: Authority) -> None:
+    """A peer knows of a new name before this host does: what it hands over isn't lost."""
+    names = (*NAMES, "webmail.example.test")
+    host = changed(certificates=[{"name": "mail", "names": [*names, "later.example.test"]}])
+    pem = program.bundle_from(authority.pem(names=names)).pem
+    before = host.presents()
+    (sentence,) = receive(host, program.handed(pem, "gw1", ""))
+    assert "lacks later.example.test" in sentence
+    assert host.presents() == before
+    host = changed(certificates=[{"name": "mail", "names": list(names)}])
+    assert program.Manager(host.settings).heal("mail")
+    assert host.presents() == program.bundle_from(pem).leaf.fingerprint
+
+
+def test_uploads_that_were_never_finished_go(host: Host) -> None:
+    drop = Path(host.settings.drop)
+    old, new = drop / ".mail.1.part", drop / ".mail.2.part"
+    for path in (old, new):
+        path.write_bytes(b"half")
+    os.utime(old, (time.time() - 2 * program.STALE,) * 2)
+    assert program.Manager(host.settings).receive() == []
+    assert [path.name for path in drop.iterdir()] == [".mail.2.part"]
+
+
+def test_a_drop_folder_that_is_a_link_is_not_followed(host: Host, tmp_path: Path) -> None:
+    (tmp_path / "mail.pem").write_text("mine")
+    drop = Path(host.settings.drop)
+    drop.rmdir()
+    drop.symlink_to(tmp_path)
+    assert program.Manager(host.settings).receive() == []
+    assert (tmp_path / "mail.pem").read_text() == "mine"
+
+
+SFTP = """#!/bin/sh
+cat >{folder}/batch
+echo "$@" >{folder}/arguments
+set -- $(cat {folder}/batch)
+[ -e {folder}/broken ] && {{ echo "Connection closed" >&2; exit 255; }}
+cp "$2" {folder}/uploaded
+stat -c %a "$2" >{folder}/mode
+"""
+
+
+def test_a_certificate_is_handed_over_once_and_whole(changed: Changed, pems: dict[str, bytes]) -> None:
+    host = changed(peers=[{"name": "gw2", "address": "192.0.2.9", "port": 2222}])
+    program_file = host.folder / "bin" / "sftp"
+    program_file.write_text(SFTP.format(folder=host.folder))
+    program_file.chmod(0o755)
+    host.lineage(pems["first"])
+    manager = program.Manager(host.settings)
+    assert manager.hand_over("mail") == []  # the self-signed one is nobody else's business
+    manager.install("mail")
+    (host.folder / "broken").touch()
+    (sentence,) = manager.hand_over("mail")
+    assert sentence == "'mail' was not handed to gw2 (192.0.2.9): Connection closed."
+    assert program.read_state(host.settings, "mail").hand_over_errors == {"gw2": "Connection closed"}
+    assert "gw2 doesn't have it: Connection closed" in host.run("--check").stdout
+    (host.folder / "broken").unlink()
+    assert manager.hand_over("mail") == []
+    pem, said = program.whole((host.folder / "uploaded").read_bytes())
+    assert pem == host.target.read_bytes()
+    assert said["from"] == "gw1"
+    assert (host.folder / "mode").read_text() == "600\n"
+    # Uploaded under another name, and renamed when it is whole.
+    put, rename = (host.folder / "batch").read_text().splitlines()
+    part = put.split()[2]
+    assert re.fullmatch(r"/files/\.mail\.[0-9a-f]{16}\.part", part)
+    assert rename == f"rename {part} /files/mail.pem"
+    arguments = (host.folder / "arguments").read_text()
+    for option in ("BatchMode=yes", "StrictHostKeyChecking=yes", "IdentitiesOnly=yes", "HostKeyAlias=gw2", "-P 2222"):
+        assert option in arguments
+    (host.folder / "batch").unlink()
+    assert manager.hand_over("mail") == []
+    assert not (host.folder / "batch").exists()
+    assert list(Path(host.settings.locks).glob("postern-*/pem")) == []
+
+
+# --- the authority --------------------------------------------------------------------------------------------------
+
+
+def test_a_name_that_doesnt_resolve_is_told(host: Host) -> None:
+    with pytest.raises(program.Refused, match=r"nowhere\.invalid doesn't resolve on this host"):
+        program.self_test(host.settings, ["nowhere.invalid"])
+
+
+def test_a_port_that_somebody_has_is_told(changed: Changed) -> None:
+    host = changed()
+    host = changed(http_port=host.settings.port)
+    with pytest.raises(program.Refused, match="choose another one in letsencrypt_http_port and haproxy_acme_port"):
+        program.self_test(host.settings, [])
+
+
+def test_an_authority_that_nobody_is_at_is_told(changed: Changed) -> None:
+    host = changed(authority="https://127.0.0.1:1/dir")
+    with pytest.raises(program.Refused, match=r"can't be reached \(Connection refused\)"):
+        program.directory(host.settings)
+
+
+def test_an_account_that_the_authority_forgot_is_put_aside(changed: Changed) -> None:
+    host = changed(authority="https://acme.example.test:14000/dir")
+    account = Path(host.settings.lineages, "accounts", "acme.example.test:14000", "dir", "1234")
+    account.mkdir(parents=True)
+    assert program.forget_account(host.settings)
+    assert not account.exists()
+    assert not program.forget_account(host.settings)
+
+
+def test_settings_survive_their_file(host: Host) -> None:
+    assert program.load(host.folder / "settings.json") == host.settings
+    broken = host.folder / "broken.json"
+    for text in ("", "{", "[]", json.dumps({"host": "gw1"}), json.dumps({"certificates": [], "nonsense": 1})):
+        broken.write_text(text)
+        with pytest.raises(program.Refused, match="run the role letsencrypt for this host"):
+            program.load(broken)
