@@ -31,6 +31,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import signal
 import socket
 import ssl
@@ -1327,11 +1328,11 @@ def take(folder: Path) -> Iterator[tuple[str, bytes | str]]:
             if entry.startswith(".") or not entry.endswith(".pem"):
                 continue
             content = _take_one(base, entry)
-            with contextlib.suppress(IsADirectoryError, PermissionError):
+            # Gone in any case, or the path unit would call for ever.
+            try:
                 os.unlink(entry, dir_fd=base)
-            if os.path.lexists(f"/proc/self/fd/{base}/{entry}"):
-                # A folder: out of the way, or the path unit would call for ever.
-                os.rename(entry, f".{entry}.{secrets.token_hex(4)}.refused", src_dir_fd=base, dst_dir_fd=base)
+            except OSError:
+                shutil.rmtree(entry, ignore_errors=True, dir_fd=base)
             yield re.sub(r"[^\w.*-]", "?", entry.removesuffix(".pem"))[:100], content
     finally:
         os.close(base)
@@ -1342,13 +1343,16 @@ def _take_one(base: int, entry: str) -> bytes | str:
         descriptor = os.open(entry, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=base)
     except OSError:
         return "it is a link or can't be opened"
-    with os.fdopen(descriptor, "rb") as stream:
-        status = os.fstat(stream.fileno())
+    try:
+        status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
             return "it is not a plain file"
         if status.st_size > LARGEST:
             return f"it has {status.st_size} bytes"
-        return stream.read(LARGEST)
+        with os.fdopen(os.dup(descriptor), "rb") as stream:
+            return stream.read(LARGEST)
+    finally:
+        os.close(descriptor)
 
 
 METRICS = (

@@ -228,7 +228,9 @@ def host_files(given: program.Settings, variables: Mapping[str, Any]) -> list[Ho
             wanted(
                 peers,
                 _text(
-                    "[Unit]", "Description=Install certificates from other gateways", "After=haproxy.service", "",
+                    "[Unit]", "Description=Install certificates from other gateways", "After=haproxy.service",
+                    # It takes each upload away, so it is never called for nothing.
+                    "StartLimitIntervalSec=0", "",
                     "[Service]", "Type=oneshot", f"ExecStart={program.PROGRAM} receive",
                 ),
             ),

@@ -356,3 +356,24 @@ def test_settings_survive_their_file(host: Host) -> None:
         broken.write_text(text)
         with pytest.raises(program.Refused, match="run the role letsencrypt for this host"):
             program.load(broken)
+
+
+def test_what_lies_in_the_drop_folder_is_gone_whatever_it_is(host: Host, tmp_path: Path) -> None:
+    drop = Path(host.settings.drop)
+    (tmp_path / "kept").write_text("kept")
+    (drop / "folder.pem" / "below").mkdir(parents=True)
+    (drop / "folder.pem" / "link").symlink_to(tmp_path)
+    (drop / "link.pem").symlink_to(tmp_path / "kept")
+    os.mkfifo(drop / "fifo.pem")
+    os.link(tmp_path / "kept", drop / "hard.pem")
+    (drop / "large.pem").write_bytes(bytes(program.LARGEST + 1))
+    found = dict(program.take(drop))
+    assert found == {
+        "folder": "it is not a plain file",
+        "link": "it is a link or can't be opened",
+        "fifo": "it is not a plain file",
+        "hard": "it is not a plain file",
+        "large": f"it has {program.LARGEST + 1} bytes",
+    }
+    assert list(drop.iterdir()) == []
+    assert (tmp_path / "kept").read_text() == "kept"

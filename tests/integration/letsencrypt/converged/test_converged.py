@@ -89,7 +89,9 @@ def test_either_gateway_answers_a_challenge_of_the_other(lab: Lab) -> None:
         # Whichever gateway the load balancing begins with.
         for _ in range(3):
             answers = ask(lab, "client", *asked)
-            assert [answer["status"] for answer in answers] == [200] * 4 + [404] * 4
+            assert [answer["status"] for answer in answers[:4]] == [200] * 4
+            # Nobody knows it: one listener says so, on the other gateway there is none.
+            assert {answer["status"] for answer in answers[4:]} <= {404, 503}
             assert {answer["body"] for answer in answers[:4]} == {"known.thumbprint"}
     finally:
         lab.exec("gw1", ["systemctl", "stop", "challenge"])
