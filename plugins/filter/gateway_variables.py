@@ -13,6 +13,7 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration import validate
 from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_ansible import (
     exchange_group,
+    fellow_gateways,
     plain,
     read_inventory,
     reason,
@@ -30,7 +31,8 @@ description:
     roles P(postern.mail_gateway.firewall#role), P(postern.mail_gateway.sshd#role), P(postern.mail_gateway.haproxy#role)
     and P(postern.mail_gateway.fail2ban#role) for one gateway.
   - The order of entries in the declaration and of hosts in the inventory makes no difference to the result.
-  - Of the other hosts only the servers in the declaration's group are looked at. What concerns several gateways, such
+  - Of the other hosts only the servers in the declaration's group are looked at, and where an authority for
+    certificates is declared, the other gateways with the same declaration. What concerns several gateways, such
     as one address used twice, is the business of M(postern.mail_gateway.preflight).
 positional: inventory_hostname, groups, hostvars
 options:
@@ -184,7 +186,8 @@ def gateway_variables(
     try:
         host = str(inventory_hostname)
         declaration = plain(declaration)
-        inventory = read_inventory(groups, hostvars, [host], exchange_group(declaration))
+        fellows = fellow_gateways(declaration, host, groups, hostvars)
+        inventory = read_inventory(groups, hostvars, [host, *fellows], exchange_group(declaration))
     except Exception as error:  # noqa: BLE001 (a template in the declaration or in a host variable)
         raise AnsibleFilterError(f"The declaration can't be evaluated: {reason(error)}.") from None
     problems = validate(declaration, inventory, [host])

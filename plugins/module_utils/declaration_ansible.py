@@ -79,6 +79,27 @@ def read_inventory(
     return Inventory(members, hosts)
 
 
+def fellow_gateways(
+    declaration: Any, host: str, groups: Mapping[str, Iterable[str]], hostvars: Mapping[str, Mapping[str, Any]]
+) -> list[str]:
+    """The other gateways with this declaration, where it has something that they do together: certificates.
+
+    Of gateways with another declaration, or one that can't be evaluated, nothing is wanted.
+    """
+    certificate = declaration.get("certificate") if isinstance(declaration, Mapping) else None
+    if not (isinstance(certificate, Mapping) and certificate.get("authority")):
+        return []
+    found = []
+    for name in map(str, groups.get(schema.GATEWAYS, ())):
+        try:
+            same = name != host and plain(hostvars[name]["mail_gateway"]) == declaration
+        except Exception:  # noqa: BLE001 (no such variable, or a template that fails: preflight says so)
+            same = False
+        if same:
+            found.append(name)
+    return found
+
+
 def exchange_group(declaration: Any) -> str:
     """The group of servers that the declaration names, the default where it names none or nothing that is a name."""
     exchange = declaration.get("exchange") if isinstance(declaration, Mapping) else None

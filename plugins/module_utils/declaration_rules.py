@@ -30,6 +30,9 @@ from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_v
     show,
 )
 
+# As most authorities have it; https://letsencrypt.org/docs/rate-limits/
+MOST_NAMES = 100
+
 
 @dataclass(frozen=True)
 class Site:
@@ -357,6 +360,21 @@ def the_certificate_is_for_the_hostname(site: Site, problems: Problems) -> None:
         problems.unfit(hostname.path, hostname.raw, f"but {names.path} doesn't cover it; add it there")
 
 
+def certificates_can_be_issued(site: Site, problems: Problems) -> None:
+    """What an authority is to issue is what it can: HTTP-01 proves no wildcard, and 100 names are the most."""
+    certificate = site.tree["certificate"]
+    if not certificate["authority"].value or certificate["file"].value or not site.tree["https"]["enabled"].value:
+        return
+    names = certificate["names"]
+    for node in names.value or ():
+        if str(node.value).startswith("*"):
+            text = f"a wildcard, which {certificate['authority'].path} can't issue (HTTP-01); list the names one by one"
+            problems.unfit(node.path, node.raw, text)
+    count = len(certificate_names(site.tree))
+    if count > MOST_NAMES:
+        problems.add(names.path, f"comes to {count} names, and a certificate holds {MOST_NAMES}; leave some out")
+
+
 def websites_are_distinct(site: Site, problems: Problems) -> None:
     """A name belongs to one website and isn't Exchange's, and no website's server is a port of the gateway's own."""
     exchange = exchange_hostnames(site.tree) if site.tree["https"]["enabled"].value else []
@@ -450,6 +468,7 @@ RULES: tuple[Callable[[Site, Problems], None], ...] = (
     ipv6_is_meant,
     closed_directories_are_published,
     the_certificate_is_for_the_hostname,
+    certificates_can_be_issued,
     websites_are_distinct,
     ports_are_free,
     keys_are_of_one_entry_each,
@@ -463,6 +482,7 @@ def files_are_good(tree: Node, problems: Problems) -> None:
     certificates = [tree["certificate"]["file"], *(site["certificate_file"] for site in tree["websites"].value)]
     looked_at: list[tuple[Node, Callable[[str], None]]] = [
         (tree["exchange"]["ca_file"], values.check_authority_file),
+        (tree["certificate"]["authority_ca_file"], values.check_authority_file),
         *((node, values.check_certificate_file) for node in certificates),
     ]
     for node, check_file in looked_at:

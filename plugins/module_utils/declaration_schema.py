@@ -30,8 +30,17 @@ HOST = "host"  # address or host name (resolved by the gateway)
 FILE = "file"  # absolute path of a file on the controller
 IDENTIFIER = "identifier"  # a-z, 0-9 and hyphens: becomes part of names in HAProxy's configuration
 ACCOUNT = "account"  # the name of an account on the gateway
+AUTHORITY = "certificate authority"  # letsencrypt, letsencrypt-staging, or the https:// address of an ACME directory
+EMAIL = "e-mail address"
 PUBLIC_KEY = "public key"  # one line as in sshd(8), "AUTHORIZED_KEYS FILE FORMAT"
 COMMENT = "comment"  # a few words on one line
+
+
+AUTHORITIES = {
+    "letsencrypt": "https://acme-v02.api.letsencrypt.org/directory",
+    "letsencrypt-staging": "https://acme-staging-v02.api.letsencrypt.org/directory",
+}
+"""Certificate authorities that have a name here, with their ACME directories."""
 
 
 @dataclass(frozen=True)
@@ -313,11 +322,38 @@ DECLARATION = Option(
                     "file",
                     FILE,
                     "PEM file on the controller with the private key, the certificate and its chain; the servers must "
-                    "hold the same certificate. It may be encrypted with Ansible Vault. Empty: a self-signed one is "
-                    "made on the gateway until there is another.",
+                    "hold the same certificate. It may be encrypted with Ansible Vault. Empty: `authority` issues "
+                    "it; where none is declared, a self-signed one is made on the gateway until there is another.",
                     default="",
                     optional_text=True,
                     example="{{ inventory_dir }}/files/mail.pem",
+                ),
+                Option(
+                    "authority",
+                    AUTHORITY,
+                    "Who issues the certificates that no file is given for, those of `websites` too: `letsencrypt`, "
+                    "`letsencrypt-staging` for trials, or the address of another ACME directory. They are renewed "
+                    "without Ansible. Empty: nobody.",
+                    default="",
+                    optional_text=True,
+                    example="letsencrypt",
+                ),
+                Option(
+                    "authority_ca_file",
+                    FILE,
+                    "PEM file on the controller with the root that the ACME server's own certificate is verified "
+                    "against, for an authority of your own. Empty: the gateway's own trust store.",
+                    default="",
+                    optional_text=True,
+                    example="{{ inventory_dir }}/files/company-root.pem",
+                ),
+                Option(
+                    "contact",
+                    EMAIL,
+                    "The e-mail address that the authority gets for its account. Empty: none.",
+                    default="",
+                    optional_text=True,
+                    example="hostmaster@example.com",
                 ),
             ),
         ),
@@ -557,8 +593,8 @@ DECLARATION = Option(
                         "certificate_file",
                         FILE,
                         "PEM file on the controller with the private key, the certificate and its chain. It may be "
-                        "encrypted with Ansible Vault. Empty: a self-signed one is made on the gateway until there is "
-                        "another.",
+                        "encrypted with Ansible Vault. Empty: `certificate.authority` issues it; where none is "
+                        "declared, a self-signed one is made on the gateway until there is another.",
                         default="",
                         optional_text=True,
                         example="{{ inventory_dir }}/files/www.pem",

@@ -153,6 +153,8 @@ _EXPECTED = {
     schema.FILE: "the path of a file",
     schema.IDENTIFIER: "a short name of the letters a-z, digits and hyphens",
     schema.ACCOUNT: "the name of an account",
+    schema.AUTHORITY: "letsencrypt, letsencrypt-staging, or the address of an ACME directory",
+    schema.EMAIL: "an e-mail address",
     schema.PUBLIC_KEY: "a public key, the line of a .pub file",
     schema.COMMENT: "a few words",
 }
@@ -167,6 +169,8 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     schema.FILE: values.read_path,
     schema.IDENTIFIER: values.read_identifier,
     schema.ACCOUNT: values.read_account,
+    schema.AUTHORITY: values.read_authority,
+    schema.EMAIL: values.read_email,
     schema.PUBLIC_KEY: values.read_public_key,
     schema.COMMENT: values.read_comment,
 }

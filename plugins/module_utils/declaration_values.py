@@ -21,11 +21,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_schema import AUTHORITIES
+
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?\Z")
 _IDENTIFIER = re.compile(r"[a-z]([a-z0-9-]*[a-z0-9])?\Z")
+_DIRECTORY = re.compile(r"https://[^/\s]+(/\S*)?\Z")
+_EMAIL = re.compile(r"[^@\s,]+@[^@\s,]+\.[^@\s,]+\Z")
 _ACCOUNT = re.compile(r"[a-z_][a-z0-9_.-]{0,31}\Z")
 _KEY_TYPES = (
     "ssh-ed25519",
@@ -334,6 +338,24 @@ def read_account(value: Any) -> str:
     text = read_text(value, expected)
     if not _ACCOUNT.match(text):
         raise Unfit(f"but must be {expected}: letters a-z, digits, hyphens, dots and underscores, a letter first")
+    return text
+
+
+def read_authority(value: Any) -> str:
+    """The word or the address by which an ACME authority is known."""
+    expected = f"{', '.join(AUTHORITIES)}, or the https:// address of an ACME directory"
+    text = read_text(value, expected)
+    if text not in AUTHORITIES and not _DIRECTORY.match(text):
+        raise Unfit(f"but must be {expected}")
+    return text
+
+
+def read_email(value: Any) -> str:
+    """One e-mail address."""
+    expected = "one e-mail address, such as hostmaster@example.com"
+    text = read_text(value, expected)
+    if not _EMAIL.match(text):
+        raise Unfit(f"but must be {expected}")
     return text
 
 

@@ -48,7 +48,7 @@ def derive_haproxy(site: Site) -> dict[str, Any]:
         "haproxy_limits": {name: node.value for name, node in https["limits"].value.items()},
         "haproxy_tcp_services": _tcp_services(tree),
         "haproxy_websites": [_website(site) for site in _by_name(tree["websites"])],
-        "haproxy_certificates": _certificates(tree, hostnames),
+        "haproxy_certificates": haproxy_certificates(tree),
     }
 
 
@@ -111,9 +111,10 @@ def _website(site: Node) -> dict[str, Any]:
     }
 
 
-def _certificates(tree: Node, hostnames: list[str]) -> list[dict[str, Any]]:
+def haproxy_certificates(tree: Node) -> list[dict[str, Any]]:
+    """The certificates that clients see: Exchange's first, then those of the web sites."""
     certificates = []
-    if hostnames:
+    if tree["https"]["enabled"].value:
         names = certificate_names(tree)
         certificates.append({"name": EXCHANGE_CERTIFICATE, "names": names, "file": tree["certificate"]["file"].value})
     certificates.extend(

@@ -15,11 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.postern.mail_gateway.plugins.module_utils import certificate_program as program
+from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_schema import AUTHORITIES
 
-AUTHORITIES = {
-    "letsencrypt": "https://acme-v02.api.letsencrypt.org/directory",
-    "letsencrypt-staging": "https://acme-staging-v02.api.letsencrypt.org/directory",
-}
 # Let's Encrypt's and most others' limit: https://letsencrypt.org/docs/rate-limits/
 MOST_NAMES = 100
 STATE = Path("/var/lib/postern/certificates")

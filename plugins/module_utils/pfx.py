@@ -62,7 +62,7 @@ def _openssl(arguments: Sequence[str], data: bytes, *passwords: str) -> bytes:
 
 
 def make_pfx(pem: bytes, password: str, encryption: str = "aes256", name: str = "") -> bytes:
-    """Return a PFX (PKCS #12) with the private key, the certificate and the chain of a PEM.
+    """Return a PFX (PKCS 12) with the private key, the certificate and the chain of a PEM.
 
     :param pem: unencrypted private key, certificate, chain.
     :param password: at least 12 characters, since a PFX can be tried out offline.

@@ -149,6 +149,13 @@ SAID = [
         "https://acme.example.test/dir answers 'badNonce': JWS has an invalid anti-replay.",
     ),
     (
+        (
+            "Saving debug log to /var/log/letsencrypt/letsencrypt.log\nUnable to register an account with ACME server. "
+            "Error returned by the ACME server: JWS has an invalid anti-replay nonce: z3Rr\nAsk for help or search"
+        ),
+        "https://acme.example.test/dir answers: JWS has an invalid anti-replay nonce: z3Rr.",
+    ),
+    (
         "Saving debug log to /var/log\nThe moon is in the way.\nAsk for help at",
         "certbot failed: The moon is in the way; see",
     ),

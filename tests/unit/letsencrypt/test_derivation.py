@@ -1,0 +1,154 @@
+"""What is derived from a declaration for certificates: by example, and for any declaration."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tools.declared import declared
+
+from ansible_collections.postern.mail_gateway.plugins.filter.gateway_variables import gateway_variables
+from ansible_collections.postern.mail_gateway.plugins.module_utils import letsencrypt
+from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration import check, validate
+from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_ansible import fellow_gateways
+from ansible_collections.postern.mail_gateway.plugins.module_utils.derivation_haproxy import derive_haproxy
+from ansible_collections.postern.mail_gateway.plugins.module_utils.derivation_letsencrypt import (
+    challenge_variables,
+    derive_letsencrypt,
+    peer_rules,
+)
+
+WHO = ("letsencrypt", "hostmaster@example.com")
+ISSUED = {"certificate": dict(zip(("authority", "contact"), WHO, strict=True))}
+SITE = {"name": "www", "hostnames": ["www.example.com"], "servers": [{"address": "10.40.0.10", "port": 8080}]}
+
+
+def site(changes: dict[str, Any], host: str = "gw1") -> Any:
+    declaration, inventory = declared(changes)
+    checked = check(declaration, inventory, [host])
+    assert not checked.problems, checked.problems
+    return checked.site
+
+
+def test_the_gateways_share_what_the_authority_issues() -> None:
+    for host, other in (("gw1", "gw2"), ("gw2", "gw1")):
+        found = derive_letsencrypt(site({**ISSUED, "websites": [SITE]}, host))
+        assert [entry["name"] for entry in found["letsencrypt_certificates"]] == ["mail", "www"]
+        assert found["letsencrypt_certificates"][1]["names"] == ["www.example.com"]
+        assert (found["letsencrypt_authority"], found["letsencrypt_contact"]) == (
+            "letsencrypt",
+            "hostmaster@example.com",
+        )
+        assert found["letsencrypt_gateways"] == ["gw1", "gw2"]
+        assert [peer["name"] for peer in found["letsencrypt_peers"]] == [other]
+        assert found["letsencrypt_tls_address"] == "127.0.0.1"
+
+
+def test_peers_are_where_they_speak_from() -> None:
+    one = site(ISSUED)
+    (peer,) = derive_letsencrypt(one)["letsencrypt_peers"]
+    egress = {gateway.name: str(gateway.egress) for gateway in one.neighbours}
+    assert peer == {"name": "gw2", "address": egress["gw2"], "port": 22}
+    assert challenge_variables(one) == {"haproxy_acme_port": 8402, "haproxy_acme_peers": [egress["gw2"]]}
+    (rule,) = peer_rules(one)
+    assert (rule["ports"], rule["sources"], rule["destinations"]) == ([22], [egress["gw2"]], [])
+
+
+def test_service_addresses_leave_a_way_for_challenges() -> None:
+    """Whoever has the service addresses hands on what it is asked, to the address that is always the other one's."""
+    one = site({**ISSUED, "service_addresses": ["203.0.113.10"]})
+    assert derive_letsencrypt(one)["letsencrypt_tls_address"] == "203.0.113.10"
+    assert [(rule["ports"], rule["destinations"]) for rule in peer_rules(one)] == [
+        ([22], []),
+        ([80], [str(one.gateways[0].egress)]),
+    ]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"certificate": {"authority": "letsencrypt", "file": "/srv/mail.pem"}, "websites": []},
+     {"certificate": {"authority": "letsencrypt"}, "https": {"enabled": False}, "websites": []}],
+)  # fmt: skip
+def test_nothing_is_issued_where_nothing_is_asked_for(changes: dict[str, Any]) -> None:
+    one = site(changes)
+    found = derive_letsencrypt(one)
+    assert (found["letsencrypt_certificates"], found["letsencrypt_peers"]) == ([], [])
+    assert challenge_variables(one) == {"haproxy_acme_port": 0, "haproxy_acme_peers": []}
+    assert peer_rules(one) == []
+
+
+BAD = [
+    (
+        {"authority": "letsencrypt-stagging"},
+        "certificate.authority is 'letsencrypt-stagging', but must be",
+    ),
+    (
+        {"authority": "http://acme.example.com/dir"},
+        "certificate.authority is 'http://acme.example.com/dir'",
+    ),
+    (
+        {"authority": "letsencrypt", "contact": "hostmaster"},
+        "certificate.contact is 'hostmaster', but must",
+    ),
+    (
+        {"authority": "letsencrypt", "names": ["mail.example.com", "*.example.com"]},
+        "certificate.names[1] is '*.example.com', a wildcard, which mail_gateway.certificate",
+    ),
+    (
+        {"authority": "letsencrypt", "names": ["mail.example.com", *(f"n{n}.example.com" for n in range(100))]},
+        "certificate.names comes to 101 names, and a certificate holds 100; leave some out.",
+    ),
+    (
+        {"authority": "letsencrypt", "authority_ca_file": "/nowhere/root.pem"},
+        "certificate.authority_ca_file is '/nowhere/root.pem', but there is no such file",
+    ),
+]
+
+
+@pytest.mark.parametrize(("certificate", "sentence"), BAD)
+def test_what_cant_be_issued_is_told(certificate: dict[str, Any], sentence: str) -> None:
+    declaration, inventory = declared({"certificate": certificate})
+    found = [str(problem) for problem in validate(declaration, inventory)]
+    assert [told for told in found if sentence in told.replace('"', "'")], found
+
+
+@given(st.booleans(), st.booleans(), st.sampled_from(["", "letsencrypt", "letsencrypt-staging", "https://a.example/d"]))
+def test_what_is_derived_suits_both_roles(websites: bool, own: bool, authority: str) -> None:
+    """Each certificate is in HAProxy under its name without a file, and the role takes the variables."""
+    certificate = {"authority": authority, **({"file": "/srv/mail.pem"} if own else {})}
+    one = site({"certificate": certificate, "websites": [SITE] if websites else []})
+    found, haproxy = derive_letsencrypt(one), derive_haproxy(one)
+    files = {entry["name"]: entry for entry in haproxy["haproxy_certificates"]}
+    wanted = {name for name, entry in files.items() if not entry["file"]} if authority else set()
+    assert {entry["name"] for entry in found["letsencrypt_certificates"]} == wanted
+    assert all(entry["names"] == files[entry["name"]]["names"] for entry in found["letsencrypt_certificates"])
+    given_ = {name.removeprefix("letsencrypt_"): value for name, value in found.items()}
+    given_["peers"] = [{**peer, "host_keys": ["ssh-ed25519 AAAA"]} for peer in given_["peers"]]
+    settings = letsencrypt.settings({
+        "key_type": "rsa", "key_size": 2048, "http_port": 8402, "self_test": True, "host": "gw1",
+        "account": "certificates", "metrics_file": "", "tls_port": 443, "authority_ca": "", "external_account": {},
+        **given_,
+    })  # fmt: skip
+    assert settings.rank == 0
+
+
+def test_the_other_gateways_are_read_only_where_they_matter() -> None:
+    declaration, _ = declared(ISSUED)
+    plain, _ = declared()
+    hostvars = {
+        "gw1": {"mail_gateway": declaration},
+        "gw2": {"mail_gateway": declaration},
+        "gw3": {"mail_gateway": plain},
+        "gw4": {},
+    }
+    groups = {"gateways": list(hostvars)}
+    assert fellow_gateways(declaration, "gw1", groups, hostvars) == ["gw2"]
+    assert fellow_gateways(plain, "gw3", groups, {}) == []
+
+
+def test_the_filter_takes_it() -> None:
+    declaration, inventory = declared(ISSUED)
+    hostvars = {name: {**values, "mail_gateway": declaration} for name, values in inventory.hosts.items()}
+    assert gateway_variables(declaration, "gw1", inventory.groups, hostvars)["haproxy_hostname"]
