@@ -208,8 +208,16 @@ KEY = letsencrypt.STATE / "id_ed25519"
 
 def identity(module: AnsibleModule) -> dict[str, Any]:
     """Make the key, and return what the peers have to know."""
+    if module.check_mode:
+        return _identity(changed=not KEY.exists())
+    # Several gateways may ask for it at the same time.
+    with program.locked(Path("/run/postern-certificates.lock")):
+        return _identity(changed=_make_key(module))
+
+
+def _make_key(module: AnsibleModule) -> bool:
     changed = not KEY.exists()
-    if changed and not module.check_mode:
+    if changed:
         KEY.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         fresh = KEY.with_name(".id_ed25519.new")
         fresh.unlink(missing_ok=True)
@@ -230,6 +238,10 @@ def identity(module: AnsibleModule) -> dict[str, Any]:
         # The private half last: it is what says that the key is there.
         fresh.with_name(f"{fresh.name}.pub").replace(KEY.with_name("id_ed25519.pub"))
         fresh.replace(KEY)
+    return changed
+
+
+def _identity(*, changed: bool) -> dict[str, Any]:
     public = KEY.with_name("id_ed25519.pub")
     keys = [path.read_text(encoding="utf-8").strip() for path in sorted(Path("/etc/ssh").glob("ssh_host_*_key.pub"))]
     return {
