@@ -54,6 +54,12 @@ def test_gateways_come_in_their_order_and_all_in_time(lifetime: float, at: float
         assert turns[1]
 
 
+@pytest.mark.parametrize(("left", "due"), [(0.34, 0), (0.3, 1), (0.25, 2), (0.19, 3), (0.14, 5)])
+def test_each_gateway_has_a_time_of_its_own(left: float, due: int) -> None:
+    turns = [bool(program.reason_to_take_over(settings(host), bundle(DAY), (1 - left) * DAY)) for host in GATEWAYS]
+    assert turns == [True] * due + [False] * (len(GATEWAYS) - due)
+
+
 @given(st.floats(0, 40 * 3600))
 def test_a_self_signed_one_waits_for_the_first_gateway(age: float) -> None:
     turns = [
