@@ -53,7 +53,7 @@ class Client:
 
     def __init__(self, order: dict[str, Any]) -> None:
         self.order = order
-        self.tls = ssl.create_default_context(cafile="/etc/ssl/certs/lab-ca.pem")
+        self.tls = ssl.create_default_context(cafile=self.order["authorities"])
         self.tls.set_alpn_protocols(["http/1.1"])
         self.stopping = False
         self.tallies: dict[str, Tally] = {}

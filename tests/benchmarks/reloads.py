@@ -97,12 +97,17 @@ def mails(lab: Lab, subject: str) -> int:
 
 
 def under_load(
-    lab: Lab, gateways: Iterable[str], happens: Callable[[], None], clients: dict[str, int] | None = None
+    lab: Lab,
+    gateways: Iterable[str],
+    happens: Callable[[], None],
+    clients: dict[str, int] | None = None,
+    authorities: str = "/etc/ssl/certs/lab-ca.pem",
 ) -> dict[str, Result]:
     """Return what clients counted while something happened.
 
     :param happens: called once all clients are connected; whatever it raises is raised here after the clients ended.
     :param clients: kind → number at each gateway (``CLIENTS``).
+    :param authorities: file on the client with the authorities that it trusts.
     """
     run = uuid4().hex
     stop, began = f"/run/load-{run}.stop", time.time()
@@ -111,7 +116,7 @@ def under_load(
         return {
             "address": lab.address(gateway, "outside"), "name": "mail.example.test", "subject": f"{gateway}-{run}",
             "password": lab.secrets()["mailbox"], "clients": clients or CLIENTS, "rest": REST, "seconds": LONGEST,
-            "ready": f"/run/load-{run}.{gateway}", "stop": stop,
+            "ready": f"/run/load-{run}.{gateway}", "stop": stop, "authorities": authorities,
         }  # fmt: skip
 
     def load(gateway: str) -> dict[str, Any]:
