@@ -872,9 +872,9 @@ def certbot_failure(output: str, settings: Settings) -> Refused:
     problem = re.search(r"urn:ietf:params:acme:error:(\w+)(?: :: (.+?))?(?: Ask for help|$)", flat)
     if problem:
         return Refused(f"{settings.authority} answers '{problem[1]}': {_flat((problem[2] or '').lstrip(': '))}.")
-    told = re.search(r"Error returned by the ACME server: (.+?)(?: Ask for help|$)", flat)
-    if told:
-        return Refused(f"{settings.authority} answers: {_flat(told[1])}.")
+    said = re.search(r"Error returned by the ACME server: (.+?)(?: Ask for help|$)", flat)
+    if said:
+        return Refused(f"{settings.authority} answers: {_flat(said[1])}.")
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     lines = [line for line in lines if not line.startswith(("Ask for help", "Saving debug log", "See the logfile"))]
     return Refused(f"certbot failed: {_flat(lines[-1] if lines else '')}; see {LOG}.")
