@@ -28,8 +28,9 @@ author:
   - postern.mail_gateway contributors (@postern)
 description:
   - Turns the declaration C(mail_gateway) and the few host variables that belong to it into the variables of the
-    roles P(postern.mail_gateway.firewall#role), P(postern.mail_gateway.sshd#role), P(postern.mail_gateway.haproxy#role)
-    and P(postern.mail_gateway.fail2ban#role) for one gateway.
+    roles P(postern.mail_gateway.firewall#role), P(postern.mail_gateway.sshd#role),
+    P(postern.mail_gateway.haproxy#role), P(postern.mail_gateway.fail2ban#role) and
+    P(postern.mail_gateway.letsencrypt#role) for one gateway.
   - The order of entries in the declaration and of hosts in the inventory makes no difference to the result.
   - Of the other hosts only the servers in the declaration's group are looked at, and where an authority for
     certificates is declared, the other gateways with the same declaration. What concerns several gateways, such
@@ -90,6 +91,37 @@ _value:
     firewall_exact:
       description: Whether rules of others are removed.
       type: bool
+    letsencrypt_certificates:
+      description: The certificates that the authority issues, each with C(name) and C(names).
+      type: list
+      elements: dict
+    letsencrypt_authority:
+      description: A known authority's name, or the address of an ACME directory.
+      type: str
+    letsencrypt_authority_ca_file:
+      description: Path on the controller of the root of the authority's own server; empty for the host's trust store.
+      type: str
+    letsencrypt_contact:
+      description: E-mail address of the account at the authority.
+      type: str
+    letsencrypt_gateways:
+      description: The gateways with the same certificates, in the order in which they renew.
+      type: list
+      elements: str
+    letsencrypt_peers:
+      description: The others of them, each with C(name), C(address) and C(port).
+      type: list
+      elements: dict
+    letsencrypt_tls_address:
+      description: Where the gateway asks itself which certificate it presents.
+      type: str
+    haproxy_acme_port:
+      description: Port on which the ACME client listens while it is validated; 0 where there is none.
+      type: int
+    haproxy_acme_peers:
+      description: Addresses of the other gateways, which may know a challenge.
+      type: list
+      elements: str
     fail2ban_jails:
       description: Who is banned, and from what, each with C(name), C(ports), C(max_retry) and the times in seconds.
       type: list

@@ -16,6 +16,11 @@ from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_t
 from ansible_collections.postern.mail_gateway.plugins.module_utils.derivation_fail2ban import derive_fail2ban
 from ansible_collections.postern.mail_gateway.plugins.module_utils.derivation_firewall import derive_firewall
 from ansible_collections.postern.mail_gateway.plugins.module_utils.derivation_haproxy import derive_haproxy
+from ansible_collections.postern.mail_gateway.plugins.module_utils.derivation_letsencrypt import (
+    challenge_variables,
+    derive_letsencrypt,
+    peer_rules,
+)
 from ansible_collections.postern.mail_gateway.plugins.module_utils.derivation_sshd import derive_sshd
 
 MANAGED = {"firewall": "firewall", "sshd": "ssh", "fail2ban": "fail2ban"}
@@ -34,8 +39,10 @@ def derive_gateway(declaration: Any, host: str, inventory: Inventory) -> dict[st
     site = checked.site
     return {
         "managed": {role: site.tree[key]["managed"].value for role, key in MANAGED.items()},
+        **derive_firewall(site, peer_rules(site)),
         **derive_sshd(site),
-        **derive_firewall(site),
         **derive_haproxy(site),
+        **challenge_variables(site),
         **derive_fail2ban(site),
+        **derive_letsencrypt(site),
     }

@@ -21,11 +21,12 @@ from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_v
 ANY_OF_FAMILY = {4: "0.0.0.0/0", 6: "::/0"}
 
 
-def derive_firewall(site: Site) -> dict[str, Any]:
+def derive_firewall(site: Site, more: Iterable[dict[str, Any]] = ()) -> dict[str, Any]:
     """The role's variables for the site's first gateway.
 
     Open are SSH for its networks, each published port on the addresses that clients reach (for everybody, in the
-    families that the gateway listens on), the metrics' port for the monitoring networks, and what is declared besides.
+    families that the gateway listens on), the metrics' port for the monitoring networks, what other roles need
+    (``more``, rules of the role), and what is declared besides.
     """
     tree = site.tree
     where = _destinations(tree)
@@ -35,6 +36,7 @@ def derive_firewall(site: Site) -> dict[str, Any]:
     if monitoring:
         port = tree["metrics_port"].value
         rules.append(_rule("metrics for monitoring", [port], sources=in_order(monitoring), destinations=where))
+    rules += more
     rules += sorted(map(_opening, tree["firewall"]["open"].value), key=lambda rule: (rule["comment"], rule["ports"]))
     return {"firewall_rules": rules, "firewall_exact": tree["firewall"]["exact"].value}
 

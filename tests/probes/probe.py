@@ -5,7 +5,8 @@ dictionary with a ``kind``; whatever goes wrong is in the answer's ``error``, si
 too.
 
     {"kind": "http", "url": "https://mail.example.test/owa/", "connect": "10.1.2.11",
-     "method": "GET", "headers": {}, "body": "", "timeout": 10, "server_name": "…", "verify": true}
+     "method": "GET", "headers": {}, "body": "", "timeout": 10, "server_name": "…", "verify": true,
+     "trust": "PEM of another authority"}
     {"kind": "session", "requests": [ http probes, all on one connection; "pause": seconds after it ]}
     {"kind": "ntlm", "user": "anna", "nt_hash": "…", "requests": [ http probes; the first one logs the connection on ]}
     {"kind": "smtp", "connect": "10.1.2.11", "port": 25, "helo": "client.example.test", "sender": "a@b.test",
@@ -45,8 +46,10 @@ from urllib.parse import urlsplit
 AUTHORITY = "/etc/ssl/certs/lab-ca.pem"
 
 
-def tls_context(verify: bool = True, alpn: list[str] | None = None) -> ssl.SSLContext:
+def tls_context(verify: bool = True, alpn: list[str] | None = None, trust: str = "") -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=AUTHORITY)
+    if trust:
+        context.load_verify_locations(cadata=trust)
     if not verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -72,6 +75,7 @@ def certificate(connection: socket.socket) -> dict[str, Any]:
         "names": names,
         "serial": found.get("serialNumber"),
         "not_after": found.get("notAfter"),
+        "days_left": int((ssl.cert_time_to_seconds(str(found["notAfter"])) - time.time()) / 86400) if found else 0,
         "version": connection.version(),
     }
 
@@ -90,7 +94,8 @@ class Connection(http.client.HTTPConnection):
         self.sock = connect(self.probe, self.port, self.timeout)
         if self.secure:
             name = self.probe.get("server_name", self.host)
-            self.sock = tls_context(self.probe.get("verify", True)).wrap_socket(self.sock, server_hostname=name)
+            context = tls_context(self.probe.get("verify", True), trust=self.probe.get("trust", ""))
+            self.sock = context.wrap_socket(self.sock, server_hostname=name)
 
 
 def request(connection: Connection, probe: dict[str, Any]) -> dict[str, Any]:

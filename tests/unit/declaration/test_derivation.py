@@ -85,6 +85,15 @@ def test_the_whole_result() -> None:
             opened("metrics for monitoring", 8404, ["10.20.0.10/32"]),
         ],
         "firewall_exact": False,
+        "letsencrypt_certificates": [],
+        "letsencrypt_authority": "letsencrypt",
+        "letsencrypt_authority_ca_file": "",
+        "letsencrypt_contact": "",
+        "letsencrypt_gateways": ["gw1"],
+        "letsencrypt_peers": [],
+        "letsencrypt_tls_address": "127.0.0.1",
+        "haproxy_acme_port": 0,
+        "haproxy_acme_peers": [],
         "haproxy_listen_addresses": ["0.0.0.0", "::"],
         "haproxy_hostname": "mail.example.com",
         "haproxy_servers": [
@@ -228,7 +237,7 @@ def test_nobody_is_held_back_before_he_is_banned(changes: dict[str, Any], wanted
     assert {jail["max_retry"] for jail in derived(changes)["fail2ban_jails"]} == {wanted}
 
 
-@pytest.mark.parametrize("role", ["firewall", "sshd", "haproxy", "fail2ban"])
+@pytest.mark.parametrize("role", ["firewall", "sshd", "haproxy", "fail2ban", "letsencrypt"])
 def test_the_roles_take_what_is_derived(role: str) -> None:
     """The names and the types are those of the role's argument specification."""
     options = yaml.safe_load((ROOT / "roles" / role / "meta/argument_specs.yml").read_text())["argument_specs"]["main"]
