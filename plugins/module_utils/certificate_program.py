@@ -53,6 +53,7 @@ SETTINGS = Path("/etc/postern/certificates.json")
 PROGRAM = Path("/usr/local/sbin/postern-certificates")
 HANDED = "# postern.mail_gateway "  # begins the line that a handed-over PEM starts with
 LARGEST = 256 * 1024  # bytes that a file in the drop folder may have
+HTTP = 80  # where authorities ask (RFC 8555 8.3)
 PATIENCE = 20  # seconds that a reload may take until the new process answers
 STALE = 3600  # seconds after which an upload that was never finished is removed
 
@@ -872,9 +873,9 @@ def certbot_failure(output: str, settings: Settings) -> Refused:
     problem = re.search(r"urn:ietf:params:acme:error:(\w+)(?: :: (.+?))?(?: Ask for help|$)", flat)
     if problem:
         return Refused(f"{settings.authority} answers '{problem[1]}': {_flat((problem[2] or '').lstrip(': '))}.")
-    said = re.search(r"Error returned by the ACME server: (.+?)(?: Ask for help|$)", flat)
-    if said:
-        return Refused(f"{settings.authority} answers: {_flat(said[1])}.")
+    returned = re.search(r"Error returned by the ACME server: (.+?)(?: Ask for help|$)", flat)
+    if returned:
+        return Refused(f"{settings.authority} answers: {_flat(returned[1])}.")
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     lines = [line for line in lines if not line.startswith(("Ask for help", "Saving debug log", "See the logfile"))]
     return Refused(f"certbot failed: {_flat(lines[-1] if lines else '')}; see {LOG}.")
@@ -971,7 +972,7 @@ def self_test(settings: Settings, names: Iterable[str]) -> None:
 
 def _test_name(name: str, path: str, text: str) -> None:
     try:
-        found = socket.getaddrinfo(name, 80, type=socket.SOCK_STREAM)
+        found = socket.getaddrinfo(name, HTTP, type=socket.SOCK_STREAM)
     except OSError as error:
         raise Refused(
             f"{name} doesn't resolve on this host ({error.strerror}); no certificate was asked for. Publish the name "
@@ -979,7 +980,7 @@ def _test_name(name: str, path: str, text: str) -> None:
         ) from None
     for address in dict.fromkeys(str(entry[4][0]) for entry in found):
         try:
-            connection = http.client.HTTPConnection(address, 80, timeout=5)
+            connection = http.client.HTTPConnection(address, HTTP, timeout=5)
             connection.request("GET", path, headers={"Host": name})
             answer = connection.getresponse()
             came = answer.read(4096).decode("utf-8", "replace")

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import threading
 import time
+from collections.abc import Iterator
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -338,6 +341,35 @@ def test_a_certificate_is_handed_over_once_and_whole(changed: Changed, pems: dic
 def test_a_name_that_doesnt_resolve_is_told(host: Host) -> None:
     with pytest.raises(program.Refused, match=r"nowhere\.invalid doesn't resolve on this host"):
         program.self_test(host.settings, ["nowhere.invalid"])
+
+
+@pytest.fixture
+def website() -> Iterator[int]:
+    """A web server that isn't a gateway; its port."""
+    handler = type("Handler", (program._Answer,), {"expected": ("/elsewhere", "")})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_address[1]
+        server.shutdown()
+
+
+def test_a_name_that_leads_elsewhere_is_told(host: Host, website: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(program, "HTTP", website)
+    with pytest.raises(program.Refused, match=r"localhost leads to 127.0.0.1, which isn't one of the gateways"):
+        program.self_test(host.settings, ["localhost"])
+
+
+def test_a_name_that_leads_here_is_good(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(program, "HTTP", host.settings.http_port)
+    program.self_test(host.settings, ["localhost"])
+
+
+def test_an_address_that_doesnt_answer_leaves_the_word_to_the_authority(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A gateway that is down, or a firewall that keeps a host from its own public address."""
+    monkeypatch.setattr(program, "HTTP", 1)
+    program.self_test(host.settings, ["localhost"])
 
 
 def test_a_port_that_somebody_has_is_told(changed: Changed) -> None:
