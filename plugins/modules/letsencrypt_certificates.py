@@ -310,7 +310,8 @@ class Host:
         """Make files, units and keys as they should be, and remove what is no longer listed."""
         files = letsencrypt.host_files(self.settings, self.module.params)
         changed = [file for file in files if self._differs(file)]
-        gone = letsencrypt.withdrawn(before_of(), self.settings)
+        before = before_of()
+        gone = letsencrypt.withdrawn(before, self.settings)
         for file in changed:
             self._show(file)
         for name in gone:
@@ -338,8 +339,17 @@ class Host:
                     if done.returncode:
                         raise Refused(f"{unit} doesn't start: {program.last_line(done)}.")
             if not self.settings.certificates:
-                shutil.rmtree(letsencrypt.STATE, ignore_errors=True)
+                self._leave(before)
         return {"changed": bool(changed or gone or todo), "diff": self.diff}
+
+    @staticmethod
+    def _leave(before: program.Settings | None) -> None:
+        """Remove what is of no use without certificates."""
+        shutil.rmtree(letsencrypt.STATE, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            letsencrypt.STATE.parent.rmdir()  # others may keep something there
+        if before and before.metrics:
+            Path(before.metrics).unlink(missing_ok=True)
 
     def _units(self) -> dict[str, str]:
         wanted = {letsencrypt.PATH_UNIT.name: "enable" if self.settings.peers else "disable"}

@@ -12,7 +12,7 @@ SIDE_EFFECT = "molecule/letsencrypt/side_effect.yml"
 TRACES = """
 ls -d /usr/local/sbin/postern-certificates /etc/postern /var/lib/postern/certificates /etc/letsencrypt/postern.ini \\
     /etc/systemd/system/certbot.service.d /etc/systemd/system/postern-certificates.* /etc/letsencrypt/renewal/*.conf \\
-    /etc/letsencrypt/live/mail 2>/dev/null
+    /etc/letsencrypt/live/mail /var/lib/prometheus/node-exporter/postern_certificates.prom 2>/dev/null
 """
 
 
