@@ -1290,7 +1290,7 @@ class Manager:
 
     def write_metrics(self) -> None:
         """Write the node exporter's text file."""
-        if self.settings.metrics:
+        if self.settings.metrics and self.settings.certificates:
             put(Path(self.settings.metrics), metrics(self.health()).encode(), 0o644)
 
 
