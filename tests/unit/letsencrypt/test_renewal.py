@@ -422,3 +422,12 @@ def test_what_lies_in_the_drop_folder_is_gone_whatever_it_is(host: Host, tmp_pat
     }
     assert list(drop.iterdir()) == []
     assert (tmp_path / "kept").read_text() == "kept"
+
+
+def test_there_are_no_metrics_of_no_certificates(changed: Changed) -> None:
+    host = changed(certificates=[])
+    program.Manager(host.settings).write_metrics()
+    assert not Path(host.settings.metrics).exists()
+    host = changed(certificates=[{"name": "mail", "names": list(NAMES)}])
+    program.Manager(host.settings).write_metrics()
+    assert Path(host.settings.metrics).exists()
