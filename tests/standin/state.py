@@ -259,7 +259,13 @@ KINDS: dict[str, Kind] = {
         carried=frozenset(("certificateHash", "certificateStoreName", "sslFlags")),
         acted={"protocol": (v.one_of("http", "https"), None), "bindingInformation": (v.some_text, None)},
     ),
-    "Standin": Kind(single=True, acted={"JournalRequests": (v.flag, True)}),
+    # Settings that the running mail services still have, until those in `Until` have started again.
+    "SettingsInForce": Kind(
+        single=True,
+        acted={"ImapSettings": (v.anything, None), "PopSettings": (v.anything, None)},
+    ),
+    # What tests want of the server beside Exchange's own settings. `Faults` is for the management cmdlets.
+    "Standin": Kind(single=True, acted={"JournalRequests": (v.flag, True), "Faults": (v.anything, {})}),
 }
 
 # Kinds that are kept for whoever edits the file, and that no protocol here acts on.
@@ -419,8 +425,8 @@ def load(document: Any) -> State:
         permissions=objects["ADPermission"],
         services={item.Name.lower(): item for item in objects["Service"]},
         components={item.Component.lower(): item for item in objects["ServerComponentState"]},
-        imap=objects["ImapSettings"],
-        pop=objects["PopSettings"],
+        imap=_in_force(objects, "ImapSettings"),
+        pop=_in_force(objects, "PopSettings"),
         directories={name: items[0] for name, items in objects.items() if _is_directory(name) and items},
         stopped_pools=frozenset(p.Name.lower() for p in objects["WebAppPoolState"] if p.Value == "Stopped"),
         mailboxes=objects["Mailbox"],
@@ -432,6 +438,15 @@ def load(document: Any) -> State:
         connector.Fqdn = connector.Fqdn or state.server.Fqdn
     _name_mailboxes(state)
     return state
+
+
+def _in_force(objects: dict[str, Any], kind_name: str) -> SimpleNamespace:
+    """The settings that the running services took when they started; without a note of them, the present ones."""
+    kept = getattr(objects["SettingsInForce"], kind_name)
+    if not isinstance(kept, dict) or not kept.get("Until"):
+        found: SimpleNamespace = objects[kind_name]
+        return found
+    return read_object(kind_name, f"SettingsInForce.{kind_name}.Settings", kept.get("Settings", {}))
 
 
 def _is_directory(kind_name: str) -> bool:
