@@ -28,20 +28,23 @@ def inventory() -> dict[str, object]:
     def server(name: str) -> dict[str, object]:
         return {"ansible_host": hosts[name]["inside"][0]}
 
+    way_in = {
+        "ansible_pipelining": True,
+        "ansible_python_interpreter": "/usr/bin/python3",
+        "ansible_ssh_private_key_file": ssh["key"],
+        "ansible_ssh_common_args": f"-o UserKnownHostsFile={ssh['known_hosts']} -o StrictHostKeyChecking=yes",
+        "ansible_control_path": ssh["control_path"].replace("%", "%%"),
+    }
     return {
         "gateways": {
             "hosts": ["gw1", "gw2"],
-            "vars": {
-                "ansible_user": ssh["user"],
-                "ansible_become": True,
-                "ansible_pipelining": True,
-                "ansible_python_interpreter": "/usr/bin/python3",
-                "ansible_ssh_private_key_file": ssh["key"],
-                "ansible_ssh_common_args": f"-o UserKnownHostsFile={ssh['known_hosts']} -o StrictHostKeyChecking=yes",
-                "ansible_control_path": ssh["control_path"].replace("%", "%%"),
-            },
+            "vars": {"ansible_user": ssh["user"], "ansible_become": True, **way_in},
         },
-        "exchange": {"hosts": ["ex1", "ex2"]},
+        # A real server is reached over WinRM or SSH for Windows; the stand-in is a Linux host with a PowerShell.
+        "exchange": {
+            "hosts": ["ex1", "ex2"],
+            "vars": {"ansible_connection": "ssh", "ansible_user": "root", **way_in},
+        },
         "all": {"vars": {"lab_slot": lab["slot"], "lab_folder": str(STATE.parent)}},
         "_meta": {
             "hostvars": {

@@ -20,6 +20,15 @@ SETUP |= {"dns": "dns.sh", "relay": "relay.sh", "client": "client.sh", "admin": 
 ANYBODY = "NT AUTHORITY\\ANONYMOUS LOGON"
 
 
+def powershell() -> Path | None:
+    """Return the folder of a PowerShell on this machine; None if there is none."""
+    for name in ("powershell", "pwsh"):
+        found = shutil.which(name)
+        if found:
+            return Path(found).resolve().parent
+    return None
+
+
 def setup_script(host: str) -> str:
     """Return the shell script that sets the host up once systemd runs."""
     parts = [HERE / "setup" / "common.sh", HERE / "setup" / SETUP[host]]
@@ -36,7 +45,12 @@ def mounts(host: str, root: Path, folder: Path) -> list[tuple[Path, str]]:
             (root / "tests" / "standin", "/opt/standin:ro"),
             (folder / "ca" / "mail.pem", "/etc/standin/tls.pem:ro"),
             (folder / "state" / host, "/var/lib/standin"),
+            # What Active Directory is to real servers: each sees the others' configuration.
+            (folder / "state", "/var/lib/standin-organisation"),
         ]
+        shell = powershell()
+        if shell is not None:
+            found.append((shell, "/opt/powershell:ro"))
     if host == "acme":
         found.append((folder / "ca" / "acme.pem", "/etc/pebble/tls.pem:ro"))
     if host == "dns":
@@ -45,6 +59,9 @@ def mounts(host: str, root: Path, folder: Path) -> list[tuple[Path, str]]:
 
 
 def _files(path: Path) -> list[Path]:
+    if path == powershell():
+        # 100 MB that change all at once: its engine says whether they did.
+        return sorted(path.glob("System.Management.Automation.dll"))
     if path.is_file():
         return [path]
     return sorted(item for item in path.rglob("*") if item.is_file() and item.suffix != ".pyc")

@@ -322,7 +322,7 @@ class Lab:
         arguments += [f"--volume={source}:{target}" for source, target in hosts.mounts(name, ROOT, self.folder)]
         image = images.reference(host.image)
         material = [*arguments, image, hosts.setup_script(name), *hosts.contents(name, ROOT, self.folder)]
-        if name in topology.GATEWAYS:
+        if name in topology.REACHED:
             material.append(self._public_key())
         return [*arguments, image], hashlib.sha256("\0".join(material).encode()).hexdigest()[:16]
 
@@ -346,6 +346,8 @@ class Lab:
             self.say(f"Started {', '.join(names)} in {time.monotonic() - started:.1f} s")
         self._join_networks()
         self.describe()
+        if set(names) & set(topology.EXCHANGE) and hosts.powershell() is None:
+            self.say("This machine has no PowerShell (powershell or pwsh on the PATH): the Exchange servers do without")
 
     def _create_one(self, name: str) -> None:
         hosts.empty_state(name, self.folder)
@@ -367,8 +369,8 @@ class Lab:
 
     def forget_connections(self, names: Sequence[str]) -> None:
         """Stop OpenSSH from reusing connections to hosts that are about to go."""
-        for name in set(names) & set(topology.GATEWAYS):
-            for socket in self.control_path.parent.glob(f"{self.address(name, 'admin')}-*"):
+        for name in set(names) & set(topology.REACHED):
+            for socket in self.control_path.parent.glob(f"{self.address(name, topology.REACHED[name])}-*"):
                 subprocess.run(
                     ["ssh", "-O", "stop", "-o", f"ControlPath={socket}", name],
                     capture_output=True,
@@ -386,9 +388,9 @@ class Lab:
         """Write down known_hosts, and lab.json for the inventory and for `load`."""
         up = {entry["Labels"].get("postern.host") for entry in containers(MINE)}
         known = []
-        for gateway in [name for name in topology.GATEWAYS if name in up]:
-            keys = self.exec(gateway, ["sh", "-c", "cat /etc/ssh/ssh_host_*_key.pub"]).stdout
-            addresses = ",".join(self.address(gateway, "admin", family) for family in (4, 6))
+        for name in [name for name in topology.REACHED if name in up]:
+            keys = self.exec(name, ["sh", "-c", "cat /etc/ssh/ssh_host_*_key.pub"]).stdout
+            addresses = ",".join(self.address(name, topology.REACHED[name], family) for family in (4, 6))
             known += [f"{addresses} {' '.join(line.split()[:2])}" for line in keys.splitlines()]
         self._replace("ssh/known_hosts", "\n".join(known) + "\n")
         description = {

@@ -91,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--organisation",
         type=Path,
-        default=Path(os.environ["STANDIN_ORGANISATION"]) if os.environ.get("STANDIN_ORGANISATION") else None,
+        default=Path(os.environ.get("STANDIN_ORGANISATION", "/var/lib/standin-organisation")),
         help="holds a folder with the state of each server of the organisation",
     )
     command.set_defaults(action=_manage)

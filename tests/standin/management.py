@@ -216,6 +216,8 @@ class Management:
         what = request["What"]
         if what == "open":
             return self.open(request["Way"], str(request["Target"]), str(request.get("Authentication") or ""))
+        if what == "home":
+            return {"Fqdn": self.home().fqdn}
         if what == "close":
             return self.close(int(request["Session"]))
         if what == "windows":
@@ -287,7 +289,7 @@ class Management:
             answer["Error"] = error(problem, name, home if session else None)
             objects = []
         # Noise and deserialized objects: what a session adds on its way.
-        if session and session.way == "remote":
+        if session and session.way != "snapin":
             notes = {"PSComputerName": home.fqdn, "RunspaceId": Scalar("G", session.identity)}
             for item in objects:
                 item.notes |= {**notes, "PSShowComputerName": False}

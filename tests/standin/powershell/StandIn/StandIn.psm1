@@ -380,11 +380,16 @@ function Add-PSSnapin {
     }
 }
 
+function Get-StandInFqdn {
+    # The server that this is.
+    [string](Invoke-FarEnd @{ What = 'home' }).Fqdn
+}
+
 function Connect-StandInShell {
     # What RemoteExchange.ps1's Connect-ExchangeServer does on the server itself.
     [CmdletBinding()]
     param([string] $ServerFqdn)
-    $session = Open-Session_ $PSCmdlet 'remote' $ServerFqdn 'Kerberos' 'Session1'
+    $session = Open-Session_ $PSCmdlet 'shell' $ServerFqdn 'Kerberos' 'Session1'
     if ($session) {
         Write-Host "VERBOSE: Connected to $($session.ComputerName)."
         $null = Import-PSSession $session -DisableNameChecking -AllowClobber
@@ -402,4 +407,4 @@ function Get-StandInWindowsModule {
 }
 
 Export-ModuleMember -Function New-PSSession, Get-PSSession, Remove-PSSession, Import-PSSession, Invoke-Command, Add-PSSnapin,
-    Connect-StandInShell, Get-StandInWindowsModule
+    Connect-StandInShell, Get-StandInFqdn, Get-StandInWindowsModule
