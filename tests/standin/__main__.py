@@ -49,7 +49,11 @@ def _fresh(options: argparse.Namespace) -> None:
         if not isinstance(mailboxes, dict):
             raise store.StoreError("The mailboxes have to be a JSON object of address and password.")
     with store.locked(options.directory):
-        store.replace(options.directory, fresh(options.name, options.fqdn, options.domain, mailboxes))
+        store.replace(options.directory, _document(options, mailboxes))
+
+
+def _document(options: argparse.Namespace, mailboxes: dict[str, str]) -> state.Document:
+    return fresh(options.name, options.fqdn, options.domain, mailboxes, options.version, options.address)
 
 
 def _events(options: argparse.Namespace) -> None:
@@ -105,6 +109,8 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--name", required=True, help="short name, such as EX1")
     command.add_argument("--fqdn", required=True)
     command.add_argument("--domain", required=True, action="append", help="accepted domain; may be repeated")
+    command.add_argument("--version", choices=("2013", "2016", "2019", "SE"), default="2019")
+    command.add_argument("--address", action="append", default=[], help="address/prefix of its adapter; may be repeated")
     command.add_argument("--mailboxes", help="file with a JSON object, address to password; - is standard input")
     command.set_defaults(action=_fresh)
 

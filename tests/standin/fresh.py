@@ -257,18 +257,160 @@ def _mail_settings(server: str, protocol: str, plain: int, tls: int, banner: str
     }
 
 
-def fresh(name: str, fqdn: str, domains: list[str], mailboxes: dict[str, str]) -> Document:
+_BUILDS = {"2013": "15.0 (Build 1497.2)", "2016": "15.1 (Build 2507.6)", "2019": "15.2 (Build 1748.10)"}
+_BUILDS["SE"] = "15.2 (Build 2562.17)"
+_PROGRAMS = "C:\\Program Files\\Microsoft\\Exchange Server\\V15\\"
+# Components that bind to an adapter: who is bound on a new one, and who isn't.
+_COMPONENT_IDS = {
+    "ms_msclient": "Client for Microsoft Networks",
+    "ms_server": "File and Printer Sharing for Microsoft Networks",
+    "ms_pacer": "QoS Packet Scheduler",
+    "ms_tcpip": "Internet Protocol Version 4 (TCP/IPv4)",
+    "ms_tcpip6": "Internet Protocol Version 6 (TCP/IPv6)",
+    "ms_lldp": "Microsoft LLDP Protocol Driver",
+    "ms_lltdio": "Link-Layer Topology Discovery Mapper I/O Driver",
+    "ms_rspndr": "Link-Layer Topology Discovery Responder",
+    "ms_implat": "Microsoft Network Adapter Multiplexor Protocol",
+}
+
+
+def adapter(document: Document, name: str, index: int, *, loopback: bool = False) -> None:
+    """Add a network adapter, as Windows does when it finds one."""
+    mac = ":".join(("02", *(f"{(index * step) % 256:02X}" for step in (3, 5, 7, 11, 13)))).replace(":", "-")
+    description = "Microsoft KM-TEST Loopback Adapter" if loopback else "Microsoft Hyper-V Network Adapter"
+    document.setdefault("NetAdapter", []).append(
+        {
+            "Name": name,
+            "InterfaceDescription": description,
+            "InterfaceIndex": index,
+            "InterfaceGuid": "{" + str(uuid.uuid4()).upper() + "}",
+            "Status": "Up",
+            "MacAddress": mac,
+            "LinkSpeed": "1.2 Gbps" if loopback else "10 Gbps",
+            "ComponentID": "*msloop" if loopback else "VMBUS\\{f8615163-df3e-46c5-913f-f2d2f965ed0e}",
+            "PnPDeviceID": f"ROOT\\NET\\{index:04}" if loopback else "VMBUS\\{F8615163-DF3E-46C5-913F-F2D2F965ED0E}",
+            "DriverFileName": "loop.sys" if loopback else "netvsc.sys",
+            "TcpipNetbiosOptions": 0,
+        }
+    )
+    document.setdefault("NetAdapterBinding", []).extend(
+        {"Name": name, "ComponentID": key, "DisplayName": title, "Enabled": key != "ms_implat"}
+        for key, title in _COMPONENT_IDS.items()
+    )
+    _interfaces(document, name, index, 75 if loopback else 15)
+    document.setdefault("DnsClient", []).append(
+        {
+            "InterfaceAlias": name,
+            "InterfaceIndex": index,
+            "ConnectionSpecificSuffix": "",
+            "RegisterThisConnectionsAddress": True,
+            "UseSuffixWhenRegistering": False,
+        }
+    )
+
+
+def _interfaces(document: Document, name: str, index: int, metric: int) -> None:
+    document.setdefault("NetIPInterface", []).extend(
+        {
+            "InterfaceAlias": name,
+            "InterfaceIndex": index,
+            "AddressFamily": family,
+            "NlMtu": 1500,
+            "InterfaceMetric": metric,
+            "AutomaticMetric": "Enabled",
+            "Dhcp": "Disabled",
+            "Forwarding": "Disabled",
+            "Advertising": "Disabled",
+            "WeakHostSend": "Disabled",
+            "WeakHostReceive": "Disabled",
+            "ConnectionState": "Connected",
+        }
+        for family in ("IPv4", "IPv6")
+    )
+
+
+def network(addresses: list[str]) -> Document:
+    """A server with one adapter that has these addresses, such as 10.1.1.21/24."""
+    document: Document = {"NetIPAddress": []}
+    _interfaces(document, "Loopback Pseudo-Interface 1", 1, 75)
+    adapter(document, "Ethernet", 7)
+    for address in addresses:
+        host, _, length = address.partition("/")
+        document["NetIPAddress"].append(
+            {"IPAddress": host, "PrefixLength": int(length or 32), "InterfaceIndex": 7, "SkipAsSource": False}
+        )
+    return document
+
+
+def _rules() -> list[Document]:
+    """The firewall rules that Exchange's setup makes for mail clients and mail, and one of Windows' own."""
+
+    def rule(name: str, ports: list[str], program: str) -> Document:
+        return {
+            "Name": str(uuid.uuid4()).upper().join("{}"),
+            "DisplayName": name,
+            "Group": "Microsoft Exchange",
+            "Enabled": "True",
+            "Direction": "Inbound",
+            "Action": "Allow",
+            "Profile": "Any",
+            "EdgeTraversalPolicy": "Block",
+            "PolicyStoreSourceType": "Local",
+            "Protocol": "TCP",
+            "LocalPort": ports,
+            "Program": program,
+        }
+
+    front, back = _PROGRAMS + "FrontEnd\\PopImap\\", _PROGRAMS + "ClientAccess\\PopImap\\"
+    rules = []
+    for title, program, ports, inside in (
+        ("IMAP4", "Microsoft.Exchange.Imap4Service.exe", ["143", "993"], ["1993", "9933"]),
+        ("POP3", "Microsoft.Exchange.Pop3Service.exe", ["110", "995"], ["1995", "9955"]),
+    ):
+        rules += [
+            rule(f"MSExchange{title} (TCP-In)", ports, front + program),
+            rule(f"MSExchange{title} (GFW) (TCP-In)", ports, "Any"),
+            rule(f"MSExchange{title}BE (TCP-In)", inside, back + program),
+        ]
+    rules.append(rule("MSExchangeTransportWorker (TCP-In)", ["25", "587", "2525"], _PROGRAMS + "Bin\\edgetransport.exe"))
+    remote = rule("Remote Desktop - User Mode (TCP-In)", ["3389"], "%SystemRoot%\\system32\\svchost.exe")
+    return [*rules, remote | {"Name": "RemoteDesktop-UserMode-In-TCP", "Group": "@FirewallAPI.dll,-28752"}]
+
+
+def _of_version(document: Document, version: str) -> Document:
+    """What an older server doesn't have yet."""
+    if version == "2013":
+        for connector in document["ReceiveConnector"]:
+            for name in [n for n in connector if n == "AuthTarpitInterval" or n.startswith("Reject")]:
+                del connector[name]
+        document["ServerComponentState"] = [
+            item for item in document["ServerComponentState"] if item["Component"] not in _SINCE_2016
+        ]
+    return document
+
+
+_SINCE_2016 = ("RestProxy", "DefaultProxy", "Lsass", "RoutingService", "E4EProxy", "CafeLAMv2", "LogExportProvider")
+
+
+def fresh(
+    name: str,
+    fqdn: str,
+    domains: list[str],
+    mailboxes: dict[str, str],
+    version: str = "2019",
+    addresses: list[str] | None = None,
+) -> Document:
     """A new server's state.
 
     name: the server's short name (`EX1`); fqdn: its full one; domains: the accepted ones, the first is the
-    default; mailboxes: address -> password.
+    default; mailboxes: address -> password; version: 2013, 2016, 2019 or SE; addresses: of its adapter, with prefix.
     """
-    return {
+    document = {
         "ExchangeServer": {
             "Name": name,
             "Identity": name,
             "Fqdn": fqdn,
-            "AdminDisplayVersion": "Version 15.2 (Build 1748.10)",
+            "AdminDisplayVersion": f"Version {_BUILDS[version]}",
             "ServerRole": "Mailbox",
             "Edition": "Standard",
             "IsEdgeServer": False,
@@ -318,5 +460,8 @@ def fresh(name: str, fqdn: str, domains: list[str], mailboxes: dict[str, str]) -
             }
             for address, password in mailboxes.items()
         ],
+        **network(addresses or []),
+        "NetFirewallRule": _rules(),
         "Standin": {"JournalRequests": True},
     }
+    return _of_version(document, version)

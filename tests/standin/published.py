@@ -17,7 +17,7 @@ from typing import Any
 
 HERE = Path(__file__).parent
 # The first argument that has no name. New-… names a new object, all others take what they act on.
-_FIRST = ("Identity", "Name", "IPAddress", "InterfaceAlias")
+_FIRST = ("Identity", "Name", "IPAddress", "InterfaceAlias", "ClassName")
 _BY_PIPE = ("Identity", "InputObject", "Instance")
 _COMMON = frozenset(("Verbose", "Debug"))
 _ASKS = ("Remove-",)
@@ -91,7 +91,8 @@ def function(name: str, facts: dict[str, Any]) -> str:
             marks.append("Mandatory")
         if parameter == first:
             marks.append("Position=0")
-        if parameter in _BY_PIPE:
+        piped = parameter in _BY_PIPE or parameter.startswith("Associated")
+        if piped:
             marks.append("ValueFromPipeline")
         if parameter in _BY_PIPE or parameter == "Name" or parameter.startswith("Interface"):
             marks.append("ValueFromPipelineByPropertyName")

@@ -271,7 +271,7 @@ KINDS: dict[str, Kind] = {
 # Kinds that are kept for whoever edits the file, and that no protocol here acts on.
 KEPT = frozenset(
     (
-        "AuthConfig CASMailbox ClientAccessRule ClientAccessService EdgeSubscription EmailAddressPolicy "
+        "AuthConfig CASMailbox ClientAccessRule ClientAccessService DnsClient EdgeSubscription EmailAddressPolicy "
         "ExchangeCertificate FrontendTransportService IntraOrganizationConfiguration MailboxServer "
         "MailboxTransportService NetAdapter NetAdapterBinding NetFirewallRule NetIPAddress NetIPConfiguration "
         "NetIPInterface OrganizationConfig OutlookProvider RestVirtualDirectory SendConnector TransportConfig "
