@@ -317,6 +317,9 @@ class Lab:
             mac = topology.hardware_address(self.slot, network, host.numbers[network])
             options = f"ip={v4},ip6={v6},mac={mac},interface_name={network}"
             arguments.append(f"--network=postern-{self.slot}-{network}:{options}")
+        if name in topology.EXCHANGE:
+            # An address on the loopback is for packets that come for it, and nobody is told that it is here.
+            arguments += ["--sysctl=net.ipv4.conf.all.arp_ignore=1", "--sysctl=net.ipv4.conf.all.arp_announce=2"]
         name_server = self.address("dns", next(iter(host.numbers)))
         arguments += [f"--dns={name_server}", f"--dns-search={topology.DOMAIN}"]
         arguments += [f"--volume={source}:{target}" for source, target in hosts.mounts(name, ROOT, self.folder)]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from . import journal, state, store
-from .fresh import fresh
+from .fresh import adapter, fresh
 
 
 def _value(text: str) -> Any:
@@ -67,6 +67,16 @@ def _forget(options: argparse.Namespace) -> None:
     journal.forget(options.directory / "management.jsonl")
 
 
+def _adapter(options: argparse.Namespace) -> None:
+    with store.locked(options.directory):
+        document = store.read(options.directory)
+        known = [item["InterfaceIndex"] for item in document.get("NetAdapter", [])]
+        names = [item["Name"] for item in document.get("NetAdapter", [])]
+        number = next(n for n in range(2, 100) if f"Ethernet {n}" not in names)
+        adapter(document, f"Ethernet {number}", max(known, default=1) + 5, loopback=True)
+        store.replace(options.directory, document)
+
+
 def _manage(options: argparse.Namespace) -> None:
     from . import windows  # noqa: F401 (its cmdlets are known from here on)
     from .management import Management
@@ -90,6 +100,9 @@ def _parser() -> argparse.ArgumentParser:
         help="holds state.json and journal.jsonl (%(default)s)",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    command = commands.add_parser("adapter", help="add a loopback adapter, as Windows' device installation does")
+    command.set_defaults(action=_adapter)
 
     command = commands.add_parser("manage", help="be the far end of PowerShell's management sessions")
     command.add_argument(

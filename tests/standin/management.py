@@ -278,9 +278,10 @@ class Management:
         facts = {p.lower(): p for p in published.cmdlets().get(name, {"parameters": parameters})["parameters"]}
         given = {facts.get(key.lower(), key): value for key, value in parameters.items()}
         home = self.server(session.server) if session else self.home()
+        fault = self._fault(name, home)
+        home = self.server(session.server) if session else self.home()  # what the fault changed, too
         call = Call(self, name, given, home, session)
         answer: dict[str, Any] = {}
-        fault = self._fault(call)
         try:
             if fault.get("Message"):
                 raise Refusal(str(fault["Message"]), str(fault.get("Type", "ADTransientException")))
@@ -305,24 +306,23 @@ class Management:
         )
         return answer
 
-    def _fault(self, call: Call) -> dict[str, Any]:
+    def _fault(self, name: str, home: Server) -> dict[str, Any]:
         """What the state's faults say about this call.
 
         Each has a Cmdlet (with wildcards) and counts the calls that match it: After (0) go well, Times (all) then
         don't. What it does: Message, Noise, Die, Change (pairs of path and value, set just before).
         """
-        self._calls.append(call.name)
+        self._calls.append(name)
         result: dict[str, Any] = {}
         for fault in self.faults().get("Cmdlets", []):
             pattern = str(fault.get("Cmdlet", "*")).lower()
-            matching = [name for name in self._calls if fnmatch.fnmatchcase(name.lower(), pattern)]
-            if not matching or not fnmatch.fnmatchcase(call.name.lower(), pattern):
+            if not fnmatch.fnmatchcase(name.lower(), pattern):
                 continue
-            turn = len(matching) - int(fault.get("After", 0))
+            turn = sum(fnmatch.fnmatchcase(call.lower(), pattern) for call in self._calls) - int(fault.get("After", 0))
             if turn < 1 or turn > int(fault.get("Times", 10**9)):
                 continue
             for path, value in fault.get("Change", []):
-                with self.editing(call.home) as server:
+                with self.editing(home) as server:
                     state.put(server.document, path, value)
             if fault.get("Die"):
                 raise Died
@@ -342,7 +342,7 @@ def _journalled(value: Any) -> Any:
 
 def error(problem: Refusal, name: str, server: Server | None = None) -> dict[str, Any]:
     """What PowerShell makes an error record of."""
-    identifier = problem.identifier
+    identifier = problem.identifier.removesuffix(f",{name}")
     if not identifier and server is not None:
         # Exchange's own: where it happened, what kind it is, and a number for the place in its code.
         code = f"{binascii.crc32(f'{name} {problem.kind}'.encode()):X}"
@@ -496,7 +496,7 @@ _SERVERS = [
 # What the published table says that a permission group grants, and to whom. {DOMAIN} is the domain's short name.
 GROUPS: dict[str, dict[str, list[str]]] = {
     "AnonymousUsers": {ANONYMOUS: [_ROUTING, _SENDER, _DOMAIN_SENDER, _SUBMIT]},
-    "ExchangeUsers": {AUTHENTICATED: ["ms-Exch-Accept-Headers-Routing", _SPAM, _RELAY, _SUBMIT]},
+    "ExchangeUsers": {AUTHENTICATED: [_SPAM, _RELAY, _SUBMIT]},
     "ExchangeServers": {
         "{DOMAIN}\\Exchange Servers": _SERVERS,
         "MS Exchange\\Edge Transport Servers": [right for right in _SERVERS if right != "ms-Exch-Bypass-Message-Size-Limit"],
@@ -513,7 +513,6 @@ GROUPS: dict[str, dict[str, list[str]]] = {
     },
     "Partners": {PARTNERS: [_ROUTING, _SUBMIT]},
 }
-GROUPS["ExchangeUsers"][AUTHENTICATED] = [_SPAM, _RELAY, _SUBMIT]
 EXTENDED_RIGHTS = [
     *(_SERVERS),
     *("ms-Exch-SMTP-Accept-XShadow", "ms-Exch-SMTP-Accept-XProxyFrom", "ms-Exch-SMTP-Accept-XSessionParams"),
@@ -650,7 +649,7 @@ def check_connector(server: Server, raw: dict[str, Any]) -> None:  # noqa: C901,
             raise invalid(f'The property value "{raw[each]}" of {each} is out of its range from {least} to {most}.')
     for each, seconds in _SPANS.items():
         if each in raw and v.span(raw[each]) > seconds:
-            raise invalid(f'The property value "{raw[each]}" of {each} is greater than {quantities.span(f"00:00:00") if not seconds else _clock(seconds)}.')
+            raise invalid(f'The property value "{raw[each]}" of {each} is greater than {_clock(seconds)}.')
     if v.span(raw.get("ConnectionInactivityTimeout", "00:05:00")) > v.span(raw.get("ConnectionTimeout", "00:10:00")):
         raise invalid("The ConnectionTimeout value must be greater than the ConnectionInactivityTimeout value.")
     _check_neighbours(server, raw)
@@ -791,9 +790,9 @@ def new_receive_connector(call: Call) -> list[Any]:
 
 @cmdlet("Set-ReceiveConnector")
 def set_receive_connector(call: Call) -> list[Any]:
-    target, _ = find_connector(call, call.get("Identity"))
+    target, chosen = find_connector(call, call.get("Identity"))
     with call.management.editing(target) as server:
-        raw = next(raw for raw in server.items(_KIND) if raw["Name"] == _["Name"])
+        raw = next(raw for raw in server.items(_KIND) if raw["Name"] == chosen["Name"])
         before = show_connector(server, raw).properties
         wanted = converted(call, {**before, **{key: raw[key] for key in ("Bindings", "RemoteIPRanges")}})
         _no_custom(call, wanted)
@@ -868,7 +867,7 @@ def principal(call: Call, value: Any) -> str:
                 return f"{short}\\{account}"
     raise Refusal(
         f"User or group \"{text}\" wasn't found. Please make sure you've typed the user or group name correctly.",
-        "SecurityPrincipalNotFoundException" if False else "ManagementObjectNotFoundException",
+        "ManagementObjectNotFoundException",
         "InvalidArgument",
     )
 
@@ -952,7 +951,7 @@ def _entry(call: Call) -> tuple[Server, dict[str, Any], str, list[str], bool]:
             "MissingMandatoryParameter",
         )
     listed = given.get("ExtendedRights") or []
-    rights = [right(call, one) for item in (listed if isinstance(listed, list) else [listed]) for one in [item]]
+    rights = [right(call, one) for one in (listed if isinstance(listed, list) else [listed])]
     if not rights and not given.get("AccessRights"):
         raise Refusal(
             "You must specify at least one of the following parameters: AccessRights, ExtendedRights, Properties.",

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from . import connectors, dovecot
 from .journal import Journal
+from .network import Network
 from .smtp import SERVICES, SmtpServer
 from .state import State, StateError, load
 from .values import Binding
@@ -70,7 +71,9 @@ def _note_sni(connection: ssl.SSLObject, name: str | None, context: ssl.SSLConte
 class Server:
     """Everything that listens. `directory` holds state.json, journal.jsonl, control.sock and mail/."""
 
-    def __init__(self, directory: Path, tls: Path, run: Path, mail_access: bool = True) -> None:
+    def __init__(
+        self, directory: Path, tls: Path, run: Path, mail_access: bool = True, network: Network | None = None
+    ) -> None:
         self.directory = directory
         self.state_path = directory / "state.json"
         self.control_path = directory / "control.sock"
@@ -81,6 +84,7 @@ class Server:
         self._applying = asyncio.Lock()
         self._listeners: dict[tuple[str, Binding], asyncio.Server] = {}
         self._mail_access = mail_access
+        self._network = network
         mail = directory / "mail"
         self.smtp = SmtpServer(self.state, self.journal, mail, lambda: self.tls.context)
         self.site = Site(self.state, self.journal, lambda: self.tls.key, lambda: self.tls.certificate)
@@ -118,6 +122,8 @@ class Server:
             self._text = text
 
     async def _enforce(self, former: State | None) -> None:
+        if self._network is not None:
+            self._network.apply(self.state().document)
         await self._listen(former)
         for instance in self._dovecots if self._mail_access else ():
             await instance.apply(self.state())
@@ -239,7 +245,9 @@ def _socket(binding: Binding) -> socket.socket:
 
 async def serve(directory: Path, tls: Path, run: Path) -> None:
     """Serve until SIGTERM or SIGINT."""
-    server = Server(directory, tls, run)
+    # Only on a host of its own: it changes addresses and packet filters.
+    own = os.environ.get("STANDIN_NETWORK") == "1"
+    server = Server(directory, tls, run, network=Network() if own else None)
     task = asyncio.current_task()
     assert task is not None
     for number in (signal.SIGTERM, signal.SIGINT):
