@@ -123,7 +123,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--fqdn", required=True)
     command.add_argument("--domain", required=True, action="append", help="accepted domain; may be repeated")
     command.add_argument("--version", choices=("2013", "2016", "2019", "SE"), default="2019")
-    command.add_argument("--address", action="append", default=[], help="address/prefix of its adapter; may be repeated")
+    command.add_argument(
+        "--address", action="append", default=[], help="address/prefix of its adapter; may be repeated"
+    )
     command.add_argument("--mailboxes", help="file with a JSON object, address to password; - is standard input")
     command.set_defaults(action=_fresh)
 

@@ -372,7 +372,9 @@ def _rules() -> list[Document]:
             rule(f"MSExchange{title} (GFW) (TCP-In)", ports, "Any"),
             rule(f"MSExchange{title}BE (TCP-In)", inside, back + program),
         ]
-    rules.append(rule("MSExchangeTransportWorker (TCP-In)", ["25", "587", "2525"], _PROGRAMS + "Bin\\edgetransport.exe"))
+    rules.append(
+        rule("MSExchangeTransportWorker (TCP-In)", ["25", "587", "2525"], _PROGRAMS + "Bin\\edgetransport.exe")
+    )
     remote = rule("Remote Desktop - User Mode (TCP-In)", ["3389"], "%SystemRoot%\\system32\\svchost.exe")
     return [*rules, remote | {"Name": "RemoteDesktop-UserMode-In-TCP", "Group": "@FirewallAPI.dll,-28752"}]
 

@@ -490,7 +490,12 @@ _ROUTING = "ms-Exch-Accept-Headers-Routing"
 _SPAM = "ms-Exch-Bypass-Anti-Spam"
 _FLAG = "ms-Exch-SMTP-Accept-Authentication-Flag"
 _SERVERS = [
-    *(_SPAM, "ms-Exch-Bypass-Message-Size-Limit", "ms-Exch-Accept-Headers-Forest", "ms-Exch-Accept-Headers-Organization"),
+    *(
+        _SPAM,
+        "ms-Exch-Bypass-Message-Size-Limit",
+        "ms-Exch-Accept-Headers-Forest",
+        "ms-Exch-Accept-Headers-Organization",
+    ),
     *(_ROUTING, "ms-Exch-SMTP-Accept-Exch50", _RELAY, _FLAG, _DOMAIN_SENDER, _SENDER, _SUBMIT),
 ]
 # What the published table says that a permission group grants, and to whom. {DOMAIN} is the domain's short name.
@@ -499,7 +504,9 @@ GROUPS: dict[str, dict[str, list[str]]] = {
     "ExchangeUsers": {AUTHENTICATED: [_SPAM, _RELAY, _SUBMIT]},
     "ExchangeServers": {
         "{DOMAIN}\\Exchange Servers": _SERVERS,
-        "MS Exchange\\Edge Transport Servers": [right for right in _SERVERS if right != "ms-Exch-Bypass-Message-Size-Limit"],
+        "MS Exchange\\Edge Transport Servers": [
+            right for right in _SERVERS if right != "ms-Exch-Bypass-Message-Size-Limit"
+        ],
         "MS Exchange\\Hub Transport Servers": _SERVERS,
         "MS Exchange\\Externally Secured Servers": [
             *(_SPAM, _ROUTING, "ms-Exch-SMTP-Accept-Exch50", _RELAY, _FLAG, _DOMAIN_SENDER, _SENDER, _SUBMIT),
@@ -599,10 +606,12 @@ def check_connector(server: Server, raw: dict[str, Any]) -> None:  # noqa: C901,
     """What Exchange checks before it stores a connector. Raises Refusal."""
     name, identity = raw["Name"], connector_identity(server, raw)
     if not str(name).strip() or len(name) > 64 or re.search(r'[\\"\x00-\x1f]', name):
-        raise invalid(f"The name \"{name}\" isn't valid: it has to have 1 to 64 characters, and no backslash or quote.")
+        raise invalid(f'The name "{name}" isn\'t valid: it has to have 1 to 64 characters, and no backslash or quote.')
     for each in ("Bindings", "RemoteIPRanges"):
         if not raw.get(each):
-            raise invalid(f"The property value is invalid. The {each} of Receive connector \"{identity}\" can't be empty.")
+            raise invalid(
+                f'The property value is invalid. The {each} of Receive connector "{identity}" can\'t be empty.'
+            )
     banner = raw.get("Banner") or ""
     if banner and not re.fullmatch(r"220[ -][ -~]*", banner):
         raise invalid(
@@ -760,7 +769,11 @@ def new_receive_connector(call: Call) -> list[Any]:
     name = wanted["Name"]
     with call.management.editing(target) as server:
         if any(raw["Name"].lower() == name.lower() for raw in server.items(_KIND)):
-            dn = str(show_connector(server, {"Name": name, "Bindings": [], "RemoteIPRanges": []}).properties["DistinguishedName"])
+            dn = str(
+                show_connector(server, {"Name": name, "Bindings": [], "RemoteIPRanges": []}).properties[
+                    "DistinguishedName"
+                ]
+            )
             raise Refusal(
                 f"Active Directory operation failed on dc1.{server.domain}. The object '{dn}' already exists.",
                 "ADObjectAlreadyExistsException",
@@ -809,7 +822,9 @@ def set_receive_connector(call: Call) -> list[Any]:
             )
         changes = {key: value for key, value in wanted.items() if before.get(key) != value}
         if not changes:
-            call.warn(f"The command completed successfully but no settings of '{before['Identity']}' have been modified.")
+            call.warn(
+                f"The command completed successfully but no settings of '{before['Identity']}' have been modified."
+            )
         elif not call.get("WhatIf"):
             for entry in rights_of(server.items("ADPermission"), connector_identity(server, raw)):
                 entry["Identity"] = f"{server.name}\\{name}"
@@ -885,7 +900,9 @@ def right(call: Call, value: Any) -> str:
     )
 
 
-def _ace(identity: str, user: str, rights: list[str], *, deny: bool, inherited: bool = False, access: str = "ExtendedRight") -> Item:
+def _ace(
+    identity: str, user: str, rights: list[str], *, deny: bool, inherited: bool = False, access: str = "ExtendedRight"
+) -> Item:
     return Item(
         f"{_TASKS}RecipientTasks.ADAcePresentationObject",
         {
@@ -918,7 +935,9 @@ def aces(server: Server, raw: dict[str, Any]) -> list[Item]:
         for one in entry["ExtendedRights"]:
             result.append(_ace(identity, entry["User"], [one], deny=bool(entry.get("Deny"))))
     result.append(_ace(identity, AUTHENTICATED, [], deny=False, inherited=True, access="GenericRead"))
-    result.append(_ace(identity, f"{short}\\Organization Management", [], deny=False, inherited=True, access="GenericAll"))
+    result.append(
+        _ace(identity, f"{short}\\Organization Management", [], deny=False, inherited=True, access="GenericAll")
+    )
     return result
 
 
@@ -928,7 +947,9 @@ def get_ad_permission(call: Call) -> list[Any]:
     if call.get("Owner"):
         identity = connector_identity(server, raw)
         owner = f"{server.domain.partition('.')[0].upper()}\\Enterprise Admins"
-        return [Item(f"{_TASKS}RecipientTasks.OwnerPresentationObject", {"Identity": identity, "Owner": owner}, identity)]
+        return [
+            Item(f"{_TASKS}RecipientTasks.OwnerPresentationObject", {"Identity": identity, "Owner": owner}, identity)
+        ]
     found = aces(server, raw)
     if call.has("User"):
         user = principal(call, call.get("User"))
@@ -975,7 +996,7 @@ def add_ad_permission(call: Call) -> list[Any]:
         for one in rights:
             if (user.lower(), one.lower(), deny) in present:
                 call.warn(
-                    f"The appropriate access control entry is already present on the object \"{identity}\" for account "
+                    f'The appropriate access control entry is already present on the object "{identity}" for account '
                     f'"{user}".'
                 )
             elif not call.get("WhatIf"):
@@ -996,7 +1017,7 @@ def remove_ad_permission(call: Call) -> list[Any]:
         for one in rights:
             if not _withdraw(server, kept, (user, one), deny=deny) or call.get("WhatIf"):
                 call.warn(
-                    f"Can't remove the access control entry on the object \"{identity}\" for account \"{user}\" because "
+                    f'Can\'t remove the access control entry on the object "{identity}" for account "{user}" because '
                     f"the ACE isn't present."
                 )
             else:
@@ -1121,7 +1142,9 @@ def set_mail_settings(call: Call) -> list[Any]:
             raise invalid(f'"{wanted["X509CertificateName"]}" isn\'t a valid certificate name.')
         changes = {key: value for key, value in wanted.items() if before.get(key) != value}
         if not changes:
-            call.warn(f"The command completed successfully but no settings of '{before['Identity']}' have been modified.")
+            call.warn(
+                f"The command completed successfully but no settings of '{before['Identity']}' have been modified."
+            )
         elif not call.get("WhatIf"):
             running = [s for s in MAIL_SERVICES[kind] if _runs(server, s)]
             kept = server.document.setdefault("SettingsInForce", {})
@@ -1311,7 +1334,11 @@ def set_component_state(call: Call) -> list[Any]:
         now = datetime.now(UTC).strftime("%-m/%-d/%Y %-I:%M:%S %p")
         lines = [f"Requestor:{who}; State:{what}; Timestamp:{now}" for who, what in states.items()]
         # Active only if everybody who asked says so.
-        total = "Active" if set(states.values()) == {"Active"} else ("Inactive" if "Inactive" in states.values() else "Draining")
+        total = (
+            "Active"
+            if set(states.values()) == {"Active"}
+            else ("Inactive" if "Inactive" in states.values() else "Draining")
+        )
         if not call.get("WhatIf"):
             raw |= {"State": total, "LocalStates": lines, "RemoteStates": lines}
             call.changed = True
@@ -1335,7 +1362,9 @@ def get_diagnostic_info(call: Call) -> list[Any]:
     process, component = str(call.get("Process") or ""), str(call.get("Component") or "")
     inside = ""
     if process.lower() in ("edgetransport", "edgetransport.exe") and component.lower() == "resourcethrottling":
-        tracker = server.document.get("ExchangeDiagnosticInfo", {}).get("ResourceThrottling", {}).get("ResourceTracker", {})
+        tracker = (
+            server.document.get("ExchangeDiagnosticInfo", {}).get("ResourceThrottling", {}).get("ResourceTracker", {})
+        )
         use = tracker.get("AggregateUse", "Low")
         meters = "".join(
             f'        <ResourceMeter Resource="{name}">\r\n'
@@ -1395,7 +1424,9 @@ def get_shared(call: Call) -> list[Any]:
     kind = call.name.partition("-")[2]
     found = []
     for raw in call.home.items(kind):
-        item = _generic(call.home, kind, {**raw, "Identity": raw.get("Identity") or raw.get("Name", raw.get("DomainName"))})
+        item = _generic(
+            call.home, kind, {**raw, "Identity": raw.get("Identity") or raw.get("Name", raw.get("DomainName"))}
+        )
         if kind != "ExchangeCertificate":
             item.properties.pop("Server", None)
         found.append(item)
@@ -1439,4 +1470,6 @@ def get_organization(call: Call) -> list[Any]:
 @cmdlet("Get-MailboxServer")
 def get_mailbox_server(call: Call) -> list[Any]:
     servers = [_target(call, "Identity")] if call.has("Identity") else call.management.servers()
-    return [presented("MailboxServer", {"Name": s.name, **s.document.get("MailboxServer", {})}, s, s.name) for s in servers]
+    return [
+        presented("MailboxServer", {"Name": s.name, **s.document.get("MailboxServer", {})}, s, s.name) for s in servers
+    ]

@@ -48,7 +48,12 @@ def _settings(words: list[str]) -> tuple[str, dict[str, Any]]:
 def _family(words: list[str]) -> str:
     lower = [word.lower() for word in words]
     families = {"ipv4": "IPv4", "ip": "IPv4", "ipv6": "IPv6"}
-    if len(lower) < 5 or lower[0] not in ("interface", "int") or lower[1] not in families or lower[2:4] != ["set", "interface"]:
+    if (
+        len(lower) < 5
+        or lower[0] not in ("interface", "int")
+        or lower[1] not in families
+        or lower[2:4] != ["set", "interface"]
+    ):
         raise _Wrong(f"Der folgende Befehl wurde nicht gefunden: {' '.join(words)}.")
     return families[lower[1]]
 

@@ -38,7 +38,9 @@ def wanted(document: Document) -> Loopback:
         return found
 
     adapters = {item["InterfaceIndex"]: item for item in items("NetAdapter")}
-    bound = {item["Name"] for item in items("NetAdapterBinding") if item["ComponentID"] == "ms_tcpip" and item["Enabled"]}
+    bound = {
+        item["Name"] for item in items("NetAdapterBinding") if item["ComponentID"] == "ms_tcpip" and item["Enabled"]
+    }
     loopback = {
         index
         for index, item in adapters.items()
@@ -54,7 +56,9 @@ def wanted(document: Document) -> Loopback:
             )
         ),
         receive=any(
-            flags[index]["WeakHostReceive"] == "Enabled" for index in adapters if index not in loopback and index in flags
+            flags[index]["WeakHostReceive"] == "Enabled"
+            for index in adapters
+            if index not in loopback and index in flags
         ),
         send=any(flags[index]["WeakHostSend"] == "Enabled" for index in loopback if index in flags),
     )

@@ -62,9 +62,7 @@ def flag(value: Any) -> bool:
         return value
     if isinstance(value, int):
         return bool(value)
-    raise Unfit(
-        "Boolean parameters accept only Boolean values and numbers, such as $True, $False, 1 or 0 instead."
-    )
+    raise Unfit("Boolean parameters accept only Boolean values and numbers, such as $True, $False, 1 or 0 instead.")
 
 
 def number(value: Any) -> int:

@@ -52,7 +52,9 @@ def _show_service(raw: dict[str, Any]) -> Item:
             "DependentServices": [name for name, needs in _NEEDS.items() if raw["Name"] in needs],
             "MachineName": ".",
             "ServiceName": raw["Name"],
-            "ServicesDependedOn": list(_NEEDS.get(raw["Name"], ["MSExchangeADTopology"] if raw["Name"].startswith("MSE") else [])),
+            "ServicesDependedOn": list(
+                _NEEDS.get(raw["Name"], ["MSExchangeADTopology"] if raw["Name"].startswith("MSE") else [])
+            ),
             "StartType": raw.get("StartType", "Manual"),
             "Status": raw["Status"],
             "ServiceType": "Win32OwnProcess",
@@ -188,7 +190,13 @@ def turn_service(call: Call) -> list[Any]:
     return _passed(call, names)
 
 
-_START_TYPES = {"automatic": "Automatic", "manual": "Manual", "disabled": "Disabled", "boot": "Boot", "system": "System"}
+_START_TYPES = {
+    "automatic": "Automatic",
+    "manual": "Manual",
+    "disabled": "Disabled",
+    "boot": "Boot",
+    "system": "System",
+}
 
 
 @cmdlet("Set-Service")
@@ -374,7 +382,11 @@ def rename_net_adapter(call: Call) -> list[Any]:
                 continue
             if any(other["Name"].lower() == new.lower() for other in server.items("NetAdapter") if other is not raw):
                 raise _failed(call, 183, "Cannot create a file when that file already exists.", "ResourceExists")
-            for kind, key in (("NetAdapterBinding", "Name"), ("NetIPInterface", "InterfaceAlias"), ("DnsClient", "InterfaceAlias")):
+            for kind, key in (
+                ("NetAdapterBinding", "Name"),
+                ("NetIPInterface", "InterfaceAlias"),
+                ("DnsClient", "InterfaceAlias"),
+            ):
                 for item in server.items(kind):
                     if item[key] == raw["Name"]:
                         item[key] = new
@@ -532,7 +544,10 @@ def new_net_ip_address(call: Call) -> list[Any]:
                 raw["InterfaceIndex"]
                 for raw in server.items("NetIPInterface")
                 if (call.has("InterfaceIndex") and str(raw["InterfaceIndex"]) == str(call.get("InterfaceIndex")))
-                or (call.has("InterfaceAlias") and raw["InterfaceAlias"].lower() == str(call.get("InterfaceAlias")).lower())
+                or (
+                    call.has("InterfaceAlias")
+                    and raw["InterfaceAlias"].lower() == str(call.get("InterfaceAlias")).lower()
+                )
             ),
             None,
         )
@@ -556,7 +571,13 @@ def new_net_ip_address(call: Call) -> list[Any]:
 def set_net_ip_address(call: Call) -> list[Any]:
     with call.management.editing(call.home) as server:
         # PrefixLength and SkipAsSource are what is set here, and no filters.
-        target = Call(call.management, call.name, {k: v for k, v in call.parameters.items() if k not in ("PrefixLength", "SkipAsSource")}, server, None)
+        target = Call(
+            call.management,
+            call.name,
+            {k: v for k, v in call.parameters.items() if k not in ("PrefixLength", "SkipAsSource")},
+            server,
+            None,
+        )
         for raw in _addresses(target, server) if not call.get("WhatIf") else []:
             wanted: dict[str, Any] = {}
             if call.has("SkipAsSource"):
@@ -584,7 +605,9 @@ def _show_dns_client(raw: dict[str, Any]) -> Item:
 
 @cmdlet("Get-DnsClient")
 def get_dns_client(call: Call) -> list[Any]:
-    return [_show_dns_client(r) for r in _select(call, call.home.items("DnsClient"), ("InterfaceIndex", "InterfaceAlias"))]
+    return [
+        _show_dns_client(r) for r in _select(call, call.home.items("DnsClient"), ("InterfaceIndex", "InterfaceAlias"))
+    ]
 
 
 @cmdlet("Set-DnsClient")
@@ -604,7 +627,11 @@ def set_dns_client(call: Call) -> list[Any]:
 @cmdlet("Get-NetIPConfiguration")
 def get_net_ip_configuration(call: Call) -> list[Any]:
     server = call.home
-    found = _select(call, [raw | {"InterfaceAlias": raw["Name"]} for raw in server.items("NetAdapter")], ("InterfaceIndex", "InterfaceAlias"))
+    found = _select(
+        call,
+        [raw | {"InterfaceAlias": raw["Name"]} for raw in server.items("NetAdapter")],
+        ("InterfaceIndex", "InterfaceAlias"),
+    )
     return [
         Item(
             "NetIPConfiguration",
@@ -664,7 +691,16 @@ def _of_store(call: Call, server: Server) -> list[dict[str, Any]]:
     return [raw for raw in every if raw.get("PolicyStoreSourceType", "Local") == "Local"]
 
 
-_RULE_FILTERS = ("Name", "DisplayName", "Group", "DisplayGroup", "Enabled", "Direction", "Action", "EdgeTraversalPolicy")
+_RULE_FILTERS = (
+    "Name",
+    "DisplayName",
+    "Group",
+    "DisplayGroup",
+    "Enabled",
+    "Direction",
+    "Action",
+    "EdgeTraversalPolicy",
+)
 
 
 def _rules_of(call: Call, server: Server) -> list[dict[str, Any]]:
@@ -706,8 +742,12 @@ def set_net_firewall_rule(call: Call) -> list[Any]:
             if raw.get("PolicyStoreSourceType", "Local") != "Local":
                 raise _failed(call, 5, "Access is denied. ", "PermissionDenied")
             after = raw | wanted
-            if after["EdgeTraversalPolicy"] != "Block" and (after["Direction"] != "Inbound" or after["Action"] != "Allow"):
-                raise _failed(call, 87, "The EdgeTraversalPolicy is valid only for inbound allow rules. ", "InvalidArgument")
+            if after["EdgeTraversalPolicy"] != "Block" and (
+                after["Direction"] != "Inbound" or after["Action"] != "Allow"
+            ):
+                raise _failed(
+                    call, 87, "The EdgeTraversalPolicy is valid only for inbound allow rules. ", "InvalidArgument"
+                )
             if after != raw and not call.get("WhatIf"):
                 raw |= wanted
                 call.changed = True
@@ -823,7 +863,9 @@ def _where(call: Call, items: list[dict[str, Any]], text: str) -> list[dict[str,
     for part in re.split(r"(?i)\s+and\s+", text.strip()) if text.strip() else []:
         found = re.fullmatch(r"\s*(\w+)\s*(=|<>|!=|like)\s*['\"]?(.*?)['\"]?\s*", part, re.IGNORECASE)
         if not found:
-            raise Refusal("Invalid query ", "CimException", "InvalidArgument", f"HRESULT 0x80041017,{_class(call.name)}")
+            raise Refusal(
+                "Invalid query ", "CimException", "InvalidArgument", f"HRESULT 0x80041017,{_class(call.name)}"
+            )
         name, operator, wanted = found[1].lower(), found[2].lower(), found[3].lower()
         pattern = wanted.replace("%", "*").replace("_", "?") if operator == "like" else wanted
 
@@ -842,12 +884,17 @@ def get_cim_instance(call: Call) -> list[Any]:
     if call.has("Query"):
         found = re.fullmatch(r"(?is)\s*select\s+.+?\s+from\s+(\w+)(?:\s+where\s+(.+))?", str(call.get("Query")))
         if not found:
-            raise Refusal("Invalid query ", "CimException", "InvalidArgument", f"HRESULT 0x80041017,{_class(call.name)}")
+            raise Refusal(
+                "Invalid query ", "CimException", "InvalidArgument", f"HRESULT 0x80041017,{_class(call.name)}"
+            )
         name, text = found[1], found[2] or ""
     items = _wmi(call.home, name.lower())
     if items is None:
         raise Refusal("Invalid class ", "CimException", "MetadataError", f"HRESULT 0x80041010,{_class(call.name)}")
-    spelled = {"win32_networkadapterconfiguration": "Win32_NetworkAdapterConfiguration", "win32_service": "Win32_Service"}
+    spelled = {
+        "win32_networkadapterconfiguration": "Win32_NetworkAdapterConfiguration",
+        "win32_service": "Win32_Service",
+    }
     return [Item(_WMI + spelled.get(name.lower(), name), item) for item in _where(call, items, text)]
 
 
@@ -857,7 +904,9 @@ def invoke_cim_method(call: Call) -> list[Any]:
     method = str(call.get("MethodName") or "").lower()
     raw_arguments = call.get("Arguments") or {}
     arguments = {key.lower(): value for key, value in raw_arguments.items()} if isinstance(raw_arguments, dict) else {}
-    chosen = [item.properties.get("InterfaceIndex") for item in _listed(call.get("InputObject")) if isinstance(item, Thing)]
+    chosen = [
+        item.properties.get("InterfaceIndex") for item in _listed(call.get("InputObject")) if isinstance(item, Thing)
+    ]
     if call.has("Query"):
         found = get_cim_instance(Call(call.management, call.name, {"Query": call.get("Query")}, call.home, None))
         chosen = [int(item.properties["InterfaceIndex"].text) for item in found]
@@ -877,6 +926,8 @@ def invoke_cim_method(call: Call) -> list[Any]:
                         client["UseSuffixWhenRegistering"] = bool(arguments.get("domaindnsregistrationenabled"))
                         call.changed = True
             else:
-                raise Refusal("Invalid method ", "CimException", "MetadataError", f"HRESULT 0x8004102E,{_class(call.name)}")
+                raise Refusal(
+                    "Invalid method ", "CimException", "MetadataError", f"HRESULT 0x8004102E,{_class(call.name)}"
+                )
             results.append(Item("Microsoft.Management.Infrastructure.CimMethodResult", {"ReturnValue": u32(0)}))
     return results

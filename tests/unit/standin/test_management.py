@@ -130,7 +130,12 @@ def test_what_comes_through_a_session_says_so(shell: Shell) -> None:
 def test_a_usage_type_gives_permission_groups_and_logons(
     shell: Shell, usage: str, needed: dict[str, Any], groups: str, mechanism: str
 ) -> None:
-    told: dict[str, Any] = {"Name": "New", "Usage": usage, "Bindings": "10.1.1.21:2526", "RemoteIPRanges": "10.5.0.0/16"}
+    told: dict[str, Any] = {
+        "Name": "New",
+        "Usage": usage,
+        "Bindings": "10.1.1.21:2526",
+        "RemoteIPRanges": "10.5.0.0/16",
+    }
     told = {key: value for key, value in told.items() if key not in needed}
     if "Bindings" in needed:
         told["TransportRole"] = "FrontendTransport"  # all addresses, port 25
@@ -348,7 +353,10 @@ def test_servers_see_each_other_as_in_active_directory(two: Shell) -> None:
     # The same name on both: without its server it is ambiguous.
     for server in ("EX1", "EX2"):
         relay(two, Server=server)
-    assert two.refused("Set-ReceiveConnector", Identity="Relay", Enabled=False)["Type"] == "ManagementObjectAmbiguousException"
+    assert (
+        two.refused("Set-ReceiveConnector", Identity="Relay", Enabled=False)["Type"]
+        == "ManagementObjectAmbiguousException"
+    )
     assert "couldn't be found" in two.refused("Get-ReceiveConnector", Server="EX9")["Message"]
 
 
@@ -502,7 +510,9 @@ def test_an_operation_can_fail_in_the_middle_and_a_server_change_meanwhile(fault
     )
     told = {"Identity": "EX1\\Default EX1"}
     shell("Set-ReceiveConnector", **told, MaxHopCount=30)
-    assert shell.refused("Set-ReceiveConnector", **told, MaxHopCount=31)["Message"] == "The domain controller went away."
+    assert (
+        shell.refused("Set-ReceiveConnector", **told, MaxHopCount=31)["Message"] == "The domain controller went away."
+    )
     shell("Set-ReceiveConnector", **told, MaxHopCount=32)
     assert shell.one("Get-ImapSettings")["LoginType"] == "SecureLogin"
     assert shell.one("Get-ImapSettings")["LoginType"] == "PlainTextLogin"

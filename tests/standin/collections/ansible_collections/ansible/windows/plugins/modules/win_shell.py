@@ -76,13 +76,16 @@ CLIXML = re.compile(r"(?s)#< CLIXML(.*?)(<Objs.+?</Objs>)")
 def end(module: AnsibleModule, result: dict[str, Any]) -> None:
     """Print the result. Its invocation holds every argument, standard input as well, unless the task is no_log."""
     if not module.no_log:
-        result["invocation"] = {"module_args": {key: value for key, value in module.params.items() if value is not None}}
+        result["invocation"] = {
+            "module_args": {key: value for key, value in module.params.items() if value is not None}
+        }
     print("\n" + json.dumps(result))
     sys.exit(1 if result.get("failed") else 0)
 
 
 def errors_of(text: str) -> str:
     """Replace CLIXML on standard error by the lines of errors in it."""
+
     def lines(found: re.Match[str]) -> str:
         errors = re.findall(r'<S S="Error">(.*?)</S>', found[2])
         return "".join(error.replace("_x000D__x000A_", "") + "\r\n" for error in errors)
@@ -114,7 +117,10 @@ def main() -> None:
         path = module.params[name]
         if path and os.path.exists(path) == there:  # noqa: PTH110
             why = "exists" if there else "does not exist"
-            end(module, {"changed": False, "skipped": True, "cmd": script, "rc": 0, "msg": f"skipped, since {path} {why}"})
+            end(
+                module,
+                {"changed": False, "skipped": True, "cmd": script, "rc": 0, "msg": f"skipped, since {path} {why}"},
+            )
     result: dict[str, Any] = {"changed": True, "cmd": script}
 
     encoded = base64.b64encode((INPUT_ENCODING + script).encode("utf-16-le", "surrogatepass")).decode()
@@ -138,7 +144,9 @@ def main() -> None:
             cwd=module.params["chdir"],
         )
     except OSError as problem:
-        end(module, {**result, "changed": False, "failed": True, "rc": 2, "msg": f"CreateProcessW() failed ({problem})"})
+        end(
+            module, {**result, "changed": False, "failed": True, "rc": 2, "msg": f"CreateProcessW() failed ({problem})"}
+        )
         return
     stop = datetime.datetime.now(tz=datetime.timezone.utc)
 
@@ -150,7 +158,7 @@ def main() -> None:
     result["stdout"] = text(done.stdout)
     result["stderr"] = errors_of(text(done.stderr))
     result["start"], result["end"] = (moment.strftime("%Y-%m-%d %H:%M:%S.%f") for moment in (start, stop))
-    result["delta"] = f"0{stop - start}"[-14:].lstrip("0") or "0:00:00.000000"
+    result["delta"] = str(stop - start) if (stop - start).microseconds else f"{stop - start}.000000"
     if result["rc"]:
         result |= {"failed": True, "msg": "non-zero return code"}
     end(module, result)
