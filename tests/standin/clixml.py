@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from typing import Any
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 from xml.sax.saxutils import escape, quoteattr
 
 _NAMESPACE = "http://schemas.microsoft.com/powershell/2004/04"
@@ -99,7 +99,7 @@ def _types(name: str, count: list[int]) -> str:
 
 def read(text: str) -> Any:
     """The value that PowerShell's serializer wrote; dictionaries, lists, primitives and `Thing`s."""
-    root = ElementTree.fromstring(text)  # noqa: S314 (it comes from our own PowerShell)
+    root = ET.fromstring(text)  # noqa: S314 (it comes from our own PowerShell)
     return _Reader().read(root[0]) if len(root) else None
 
 
@@ -108,7 +108,7 @@ class _Reader:
         self.known: dict[str, Any] = {}
         self.types: dict[str, list[str]] = {}
 
-    def read(self, element: ElementTree.Element) -> Any:
+    def read(self, element: ET.Element) -> Any:
         tag = element.tag.rpartition("}")[2]
         text = _plain(element.text or "")
         if tag == "Ref":
@@ -129,7 +129,7 @@ class _Reader:
             return span_text(text)
         return text
 
-    def _object(self, element: ElementTree.Element) -> Any:
+    def _object(self, element: ET.Element) -> Any:
         parts = {part.tag.rpartition("}")[2]: part for part in element}
         types: list[str] = []
         if "TN" in parts:

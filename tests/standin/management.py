@@ -11,11 +11,9 @@ from __future__ import annotations
 
 import binascii
 import fnmatch
-import ipaddress
 import os
 import re
 import signal
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -602,7 +600,7 @@ def _means(server: Server, raw: dict[str, Any], identity: str) -> bool:
     )
 
 
-def check_connector(server: Server, raw: dict[str, Any]) -> None:  # noqa: C901, PLR0912
+def check_connector(server: Server, raw: dict[str, Any]) -> None:  # noqa: C901
     """What Exchange checks before it stores a connector. Raises Refusal."""
     name, identity = raw["Name"], connector_identity(server, raw)
     if not str(name).strip() or len(name) > 64 or re.search(r'[\\"\x00-\x1f]', name):
@@ -1136,7 +1134,7 @@ def set_mail_settings(call: Call) -> list[Any]:
         for name in ("MaxConnections", "MaxConnectionFromSingleIP", "MaxConnectionsPerUser"):
             if name in wanted and wanted[name] < (0 if name == "MaxConnectionFromSingleIP" else 1):
                 raise invalid(f'The property value "{wanted[name]}" of {name} is out of its range.')
-        if "X509CertificateName" in wanted and not quantities._HOST.fullmatch(  # noqa: SLF001
+        if "X509CertificateName" in wanted and not quantities.HOST.fullmatch(
             str(wanted["X509CertificateName"] or "").removeprefix("*.")
         ):
             raise invalid(f'"{wanted["X509CertificateName"]}" isn\'t a valid certificate name.')

@@ -74,7 +74,7 @@ def main(words: list[str], directory: Path) -> int:
             if not found:
                 raise _Wrong("Element nicht gefunden.")
             for item in found:
-                item |= wanted
+                item.update(wanted)
             store.replace(directory, document)
     except _Wrong as problem:
         print(f"{problem}\r\n")

@@ -38,7 +38,7 @@ NAMES = {
     "SyncLogLoggingLevel": "None Error Information Verbose RawData Debugging",
     "ActiveDirectorySecurityInheritance": "None All Descendents SelfAndChildren Children",
 }
-_HOST = re.compile(r"(?=.{1,255}$)[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,62}))*")
+HOST = re.compile(r"(?=.{1,255}$)[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,62}))*")
 
 
 class Unfit(Exception):
@@ -123,7 +123,7 @@ def host(value: Any) -> str | None:
     if value is None or value == "":
         return None
     text = str(value)
-    if not _HOST.fullmatch(text):
+    if not HOST.fullmatch(text):
         raise Unfit(f'"{text}" isn\'t a valid fully qualified domain name.')
     return text
 
@@ -151,7 +151,7 @@ def binding(value: Any) -> str:
 def connection_setting(value: Any) -> str:
     """`host:port:SSL`, `host:port:TLS` or `host:port`."""
     found = re.fullmatch(r"([^:]+):(\d{1,5})(?::(SSL|TLS))?", str(value).strip(), re.IGNORECASE)
-    if not found or not _HOST.fullmatch(found[1]) or not 0 < int(found[2]) < 65536:
+    if not found or not HOST.fullmatch(found[1]) or not 0 < int(found[2]) < 65536:
         raise Unfit(f'"{value}" isn\'t a valid connection setting. The format is <FQDN>:<port>:[SSL|TLS].')
     return f"{found[1]}:{found[2]}" + (f":{found[3].upper()}" if found[3] else "")
 
@@ -220,7 +220,7 @@ def several(name: str, value: Any, present: list[str]) -> list[str]:
     return result
 
 
-def convert(name: str, kind: str, value: Any, present: Any = None) -> Any:  # noqa: C901, PLR0911
+def convert(name: str, kind: str, value: Any, present: Any = None) -> Any:
     """What the object's property will be. Raises Unfit."""
     if isinstance(value, Thing) and not isinstance(value.text, str):
         value = str(value)

@@ -267,8 +267,8 @@ def _enumerated(call: Call, name: str, value: Any) -> Any:
         name,
         text,
         f"{_GENERATED}{call.name.partition('-')[2]}.{kind}",
-        f"Unable to match the identifier name {text} to a valid enumerator name. Specify one of the following enumerator "
-        f"names and try again: {', '.join(fact['values'])}",
+        f"Unable to match the identifier name {text} to a valid enumerator name. Specify one of the following "
+        f"enumerator names and try again: {', '.join(fact['values'])}",
     )
 
 
@@ -290,7 +290,8 @@ def _failed(call: Call, code: int, message: str, category: str = "NotSpecified")
 def _nothing(call: Call, name: str, value: Any) -> Refusal:
     kind = _CLASSES[call.name.partition("-")[2]]
     return Refusal(
-        f"No {kind} objects found with property '{name}' equal to '{value}'.  Verify the value of the property and retry.",
+        f"No {kind} objects found with property '{name}' equal to '{value}'.  Verify the value of the property and "
+        f"retry.",
         "CimJobException",
         "ObjectNotFound",
         f"CmdletizationQuery_NotFound_{name},{call.name}",
@@ -479,7 +480,7 @@ def set_net_ip_interface(call: Call) -> list[Any]:
             wanted["NlMtu"] = _integer(call, "NlMtuBytes", call.get("NlMtuBytes"), 2**32 - 1)
         for raw in chosen if not call.get("WhatIf") else []:
             if any(raw.get(name) != value for name, value in wanted.items()):
-                raw |= wanted
+                raw.update(wanted)
                 call.changed = True
         shown = [_show_interface(raw) for raw in chosen]
     return shown if call.get("PassThru") else []
@@ -584,7 +585,7 @@ def set_net_ip_address(call: Call) -> list[Any]:
                 wanted["SkipAsSource"] = bool(call.get("SkipAsSource"))
             if call.has("PrefixLength"):
                 wanted["PrefixLength"] = _integer(call, "PrefixLength", call.get("PrefixLength"), 128)
-            raw |= wanted
+            raw.update(wanted)
             call.changed = True
     return []
 
@@ -619,7 +620,7 @@ def set_dns_client(call: Call) -> list[Any]:
             if call.has("ConnectionSpecificSuffix"):
                 wanted["ConnectionSpecificSuffix"] = str(call.get("ConnectionSpecificSuffix") or "")  # type: ignore[assignment]
             if any(raw.get(name) != value for name, value in wanted.items()) and not call.get("WhatIf"):
-                raw |= wanted
+                raw.update(wanted)
                 call.changed = True
     return []
 
@@ -749,7 +750,7 @@ def set_net_firewall_rule(call: Call) -> list[Any]:
                     call, 87, "The EdgeTraversalPolicy is valid only for inbound allow rules. ", "InvalidArgument"
                 )
             if after != raw and not call.get("WhatIf"):
-                raw |= wanted
+                raw.update(wanted)
                 call.changed = True
         shown = [_show_rule(raw) for raw in chosen]
     return shown if call.get("PassThru") else []

@@ -18,7 +18,8 @@ from standin.fresh import fresh
 
 OPEN = """
 $ErrorActionPreference = 'Stop'
-$session = New-PSSession -ConfigurationName Microsoft.Exchange -ConnectionUri http://ex1.example.test/PowerShell/ -Authentication Kerberos
+$session = New-PSSession -ConfigurationName Microsoft.Exchange -Authentication Kerberos `
+    -ConnectionUri http://ex1.example.test/PowerShell/
 $null = Import-PSSession $session -DisableNameChecking -AllowClobber
 function Get-Problem { param([scriptblock] $Script)
     try { $null = & $Script; 'none' } catch { "$($_.FullyQualifiedErrorId) $($_.Exception.GetType().Name): $_" } }
@@ -47,10 +48,10 @@ def test_an_imported_session(server: Path) -> None:
         + """
     $name = 'EX1'
     $c = Get-ReceiveConnector 'EX1\\Default Frontend EX1'
-    $null = New-ReceiveConnector -Name 'Relay ä $(1)' -Usage Custom -TransportRole FrontendTransport -Bindings 0.0.0.0:25 `
-        -RemoteIPRanges 10.1.1.111, 10.1.1.112
-    Get-ReceiveConnector 'EX1\\Relay ä $(1)' | Set-ReceiveConnector -RemoteIPRanges @{Add = '10.2.0.0/16'; Remove = '10.1.1.112'} `
-        -MaxMessageSize 25MB -TarpitInterval ([timespan]'00:00:10') -ProtocolLoggingLevel Verbose
+    $null = New-ReceiveConnector -Name 'Relay ä $(1)' -Usage Custom -TransportRole FrontendTransport `
+        -Bindings 0.0.0.0:25 -RemoteIPRanges 10.1.1.111, 10.1.1.112
+    Get-ReceiveConnector 'EX1\\Relay ä $(1)' | Set-ReceiveConnector -MaxMessageSize 25MB -ProtocolLoggingLevel Verbose `
+        -RemoteIPRanges @{Add = '10.2.0.0/16'; Remove = '10.1.1.112'} -TarpitInterval ([timespan]'00:00:10')
     $r = Get-ReceiveConnector 'EX1\\Relay ä $(1)'
     $result = [ordered]@{
         Type = $c.PSObject.TypeNames[0]; List = $c.Bindings.GetType().Name; Groups = $c.PermissionGroups.GetType().Name
@@ -58,6 +59,7 @@ def test_an_imported_session(server: Path) -> None:
         Ranges = @($r.RemoteIPRanges); Size = $r.MaxMessageSize; Tarpit = $r.TarpitInterval; Name = $r.Name
         Servers = @(Get-ExchangeServer | ForEach-Object { $_.Name })
         Inside = (Invoke-Command -Session $session { Get-ImapSettings -Server $using:name }).Identity
+        Given = (Invoke-Command -Session $session { param($s) Get-PopSettings -Server $s } -ArgumentList EX2).Server
     }
     Remove-PSSession $session
     """,
@@ -70,7 +72,7 @@ def test_an_imported_session(server: Path) -> None:
     assert (found["Size"], found["Tarpit"]) == ("25 MB (26,214,400 bytes)", "00:00:10")
     assert found["Name"] == "Relay ä $(1)"
     assert found["Servers"] == ["EX1", "EX2"]
-    assert found["Inside"] == "EX1\\1"
+    assert (found["Inside"], found["Given"]) == ("EX1\\1", "EX2")
     assert [event["open"] for event in managed(server, "session_opened")] == [1]
     assert [event["open"] for event in managed(server, "session_closed")] == [0]
 
@@ -191,7 +193,11 @@ def test_windows_cmdlets_come_by_themselves(server: Path) -> None:
         Disable-NetAdapterBinding -Name Ethernet -ComponentID ms_server, ms_tcpip6
         Set-DnsClient -InterfaceIndex 7 -RegisterThisConnectionsAddress $false
         $c = Get-CimInstance Win32_NetworkAdapterConfiguration -Filter 'InterfaceIndex = 7'
-        $set = Invoke-CimMethod -InputObject $c -MethodName SetTcpipNetbios -Arguments @{ TcpipNetbiosOptions = [uint32]2 }
+        $set = Invoke-CimMethod -InputObject $c -MethodName SetTcpipNetbios -Arguments @{
+            TcpipNetbiosOptions = [uint32]2
+        }
+        $after = Get-CimInstance Win32_NetworkAdapterConfiguration -Filter 'InterfaceIndex=7'
+        $v4 = Get-NetIPInterface -InterfaceIndex 7 -AddressFamily IPv4
         Get-NetFirewallPortFilter | Where-Object { $_.LocalPort -contains '143' } | Get-NetFirewallRule |
             Set-NetFirewallRule -EdgeTraversalPolicy Allow
         $result = [ordered]@{
@@ -199,15 +205,16 @@ def test_windows_cmdlets_come_by_themselves(server: Path) -> None:
             Text = "$($i.WeakHostReceive) $($i.AddressFamily) $($i.InterfaceMetric.GetType().Name)"
             Equal = $i.WeakHostReceive -eq 'Enabled'
             Json = $i | Select-Object WeakHostReceive | ConvertTo-Json -Compress
-            Metric = (Get-NetIPInterface -InterfaceIndex 7 -AddressFamily IPv4 | ForEach-Object { "$($_.InterfaceMetric) $($_.AutomaticMetric)" })
+            Metric = "$($v4.InterfaceMetric) $($v4.AutomaticMetric)"
             Skip = (Get-NetIPAddress 10.9.9.9).SkipAsSource
             Bound = @(Get-NetAdapterBinding Ethernet | Where-Object Enabled | ForEach-Object ComponentID)
             Dns = (Get-DnsClient -InterfaceIndex 7).RegisterThisConnectionsAddress
-            NetBios = @($set.ReturnValue, (Get-CimInstance Win32_NetworkAdapterConfiguration -Filter 'InterfaceIndex=7').TcpipNetbiosOptions)
+            NetBios = @($set.ReturnValue, $after.TcpipNetbiosOptions)
             Edge = @(Get-NetFirewallRule -EdgeTraversalPolicy Allow | ForEach-Object DisplayName)
         }
         try { Get-NetAdapter Nope } catch { $result['Missing'] = $_.FullyQualifiedErrorId }
-        try { Set-NetIPInterface -InterfaceIndex 7 -WeakHostSend Maybe } catch { $result['Value'] = $_.FullyQualifiedErrorId }
+        try { Set-NetIPInterface -InterfaceIndex 7 -WeakHostSend Maybe }
+        catch { $result['Value'] = $_.FullyQualifiedErrorId }
         """,
     )
     assert found == {
@@ -319,7 +326,8 @@ def test_values_survive_the_wire(server: Path) -> None:
     hostile = "a'\"`$(1);\n\r\t_x000A_ ä 漢 😀 <&>"
     script = (
         "$v = [System.Management.Automation.PSSerializer]::Deserialize([Console]::In.ReadToEnd());"
-        "[Console]::Out.Write(([System.Management.Automation.PSSerializer]::Serialize(@{ v = $v }, 5) -replace '\\r?\\n\\s*', ''))"
+        "$x = [System.Management.Automation.PSSerializer]::Serialize(@{ v = $v }, 5) -replace '\\r?\\n\\s*', '';"
+        "[Console]::Out.Write($x)"
     )
     sent = {"text": hostile, "list": ["a", ""], "number": 5, "big": 2**40, "flag": True, "nothing": None}
     done = run(server, script, stdin=clixml.write(sent))

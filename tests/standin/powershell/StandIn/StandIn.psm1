@@ -301,21 +301,33 @@ function Import-PSSession {
 }
 
 function Invoke-InSession {
-    # What a session without a language takes: commands with parameters, and values of this side's variables.
     param($Cmdlet, $Session, [scriptblock] $ScriptBlock, $ArgumentList)
+    # What a session without a language takes: commands with parameters, and values that are known on this side: those of
+    # the block's own parameters, and of variables with $using.
     try {
-        $variables = New-Object 'System.Collections.Generic.Dictionary[string,object]'
-        foreach ($ast in $ScriptBlock.Ast.FindAll({ param($a) $a -is [System.Management.Automation.Language.VariableExpressionAst] }, $true)) {
-            $plain = $ast.VariablePath.UserPath -replace '^using:', ''
-            $variables[$plain] = $Cmdlet.SessionState.PSVariable.GetValue($plain)
+        $names = [System.Collections.ArrayList]::new()
+        $values = [System.Collections.ArrayList]::new()
+        $given = @($ArgumentList)
+        if ($ScriptBlock.Ast.ParamBlock) {
+            foreach ($parameter in $ScriptBlock.Ast.ParamBlock.Parameters) {
+                $value = if ($names.Count -lt $given.Count) { $given[$names.Count] }
+                [void]$names.Add($parameter.Name.VariablePath.UserPath)
+                [void]$values.Add($value)
+            }
         }
-        if ($ScriptBlock.Ast.ParamBlock) { throw 'param' }
-        $text = $ScriptBlock.Ast.EndBlock.Extent.Text -replace '\$using:', '$'
-        $pipeline = [scriptblock]::Create($text).GetPowerShell($variables, [object[]]@())
+        $used = $ScriptBlock.Ast.FindAll({ param($a) $a -is [System.Management.Automation.Language.UsingExpressionAst] }, $true)
+        foreach ($name in @($used | ForEach-Object { $_.SubExpression.VariablePath.UserPath } | Select-Object -Unique)) {
+            [void]$names.Add($name)
+            [void]$values.Add($Cmdlet.SessionState.PSVariable.GetValue($name))
+        }
+        $text = $ScriptBlock.Ast.EndBlock.Extent.Text
+        if ($ScriptBlock.Ast.ParamBlock) { $text = $text -replace ('^\s*' + [regex]::Escape($ScriptBlock.Ast.ParamBlock.Extent.Text)), '' }
+        if ($names.Count) { $text = "param(`$$($names -join ', $')) $text" }
+        $pipeline = [scriptblock]::Create(($text -replace '\$using:', '$')).GetPowerShell([object[]]$values.ToArray())
     }
     catch {
-        $exception = New-Object System.Management.Automation.RemoteException ('The syntax is not supported by this runspace. ' +
-            'This can occur if the runspace is in no-language mode.')
+        $text = 'The syntax is not supported by this runspace. This can occur if the runspace is in no-language mode.'
+        $exception = [System.Management.Automation.RemoteException]::new($text)
         $Cmdlet.WriteError([System.Management.Automation.ErrorRecord]::new($exception, 'ScriptsNotAllowed', 'ParserError', $null))
         return
     }
@@ -333,11 +345,19 @@ function Invoke-InSession {
         }
         $named = @{}
         $listed = @()
+        $function = $made.ExportedFunctions[$command.CommandText]
+        $waiting = ''
         foreach ($parameter in $command.Parameters) {
-            if ($parameter.Name) { $named[$parameter.Name] = if ($null -eq $parameter.Value) { $true } else { $parameter.Value } }
+            if ($parameter.Name) {
+                $waiting = $parameter.Name -replace '^-|:$', ''
+                $named[$waiting] = if ($null -eq $parameter.Value) { $true } else { $parameter.Value }
+                # A parameter that isn't a switch takes the value that comes next.
+                $known = $function.Parameters[$waiting]
+                if ($null -ne $parameter.Value -or ($known -and $known.SwitchParameter)) { $waiting = '' }
+            }
+            elseif ($waiting) { $named[$waiting] = $parameter.Value; $waiting = '' }
             else { $listed += , $parameter.Value }
         }
-        $function = $made.ExportedFunctions[$command.CommandText]
         if ($first) { $results = @(& $function @listed @named) }
         else { $results = @($results | & $function @listed @named) }
         $first = $false

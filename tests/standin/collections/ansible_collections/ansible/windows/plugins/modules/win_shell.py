@@ -57,7 +57,7 @@ rc:
 """
 
 import base64
-import datetime
+import datetime as dt
 import json
 import os
 import re
@@ -134,7 +134,7 @@ def main() -> None:
         message = "CreateProcessW() failed (The filename or extension is too long, Win32ErrorCode 206 - 0x000000CE)"
         end(module, {**result, "changed": False, "failed": True, "rc": 206, "msg": message})
 
-    start = datetime.datetime.now(tz=datetime.timezone.utc)
+    start = dt.datetime.now(tz=dt.UTC)
     try:
         done = subprocess.run(
             ["powershell", *arguments],
@@ -148,7 +148,7 @@ def main() -> None:
             module, {**result, "changed": False, "failed": True, "rc": 2, "msg": f"CreateProcessW() failed ({problem})"}
         )
         return
-    stop = datetime.datetime.now(tz=datetime.timezone.utc)
+    stop = dt.datetime.now(tz=dt.UTC)
 
     def text(octets: bytes) -> str:
         return re.sub(r"\r?\n", "\r\n", octets.decode("utf-8", "replace"))
