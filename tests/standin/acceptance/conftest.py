@@ -26,5 +26,13 @@ def exchange() -> Iterator[Exchange]:
     server = Exchange(Lab.load())
     before = json.loads(server.command("get"))
     yield server
-    changed = ("Service", "ServerComponentState", "ImapSettings", "PopSettings", "Mailbox")
+    changed = (
+        "ReceiveConnector",
+        "ADPermission",
+        "Service",
+        "ServerComponentState",
+        "ImapSettings",
+        "PopSettings",
+        "Mailbox",
+    )
     server.set(*(item for kind in changed for item in (kind, before[kind])))

@@ -26,6 +26,21 @@ class Exchange:
         argv = ["env", "PYTHONPATH=/opt", "PYTHONDONTWRITEBYTECODE=1", "python3", "-m", "standin", *arguments]
         return self.lab.exec(SERVER, argv, input=stdin).stdout
 
+    def get(self, path: str) -> Any:
+        return json.loads(self.command("get", path))
+
+    def powershell(self, script: str) -> str:
+        """What the script says on the server, as a real one's powershell.exe would run it."""
+        return self.lab.exec(SERVER, ["powershell", "-NoProfile", "-Command", script]).stdout
+
+    def flag(self, adapter: str, name: str, value: str) -> None:
+        """Set a property of an adapter's IPv4 interface."""
+        interfaces = self.get("NetIPInterface")
+        for item in interfaces:
+            if item["InterfaceAlias"] == adapter and item["AddressFamily"] == "IPv4":
+                item[name] = value
+        self.set("NetIPInterface", interfaces)
+
     def set(self, *pairs: Any) -> None:
         """`set("Kind.Property", value, …)`, in force when it returns."""
         self.command("set", *(json.dumps(item) if number % 2 else item for number, item in enumerate(pairs)))

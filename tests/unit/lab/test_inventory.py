@@ -64,6 +64,14 @@ def test_the_way_in_is_a_key_and_a_pinned_host_key(inventory: dict[str, Any]) ->
     assert len(socket.replace("%r", "operator")) < 80
 
 
+def test_exchange_servers_are_reached_by_key_on_the_inside(inventory: dict[str, Any]) -> None:
+    variables = inventory["exchange"]["vars"]
+    assert (variables["ansible_connection"], variables["ansible_user"]) == ("ssh", "root")
+    assert variables["ansible_ssh_private_key_file"] == inventory["gateways"]["vars"]["ansible_ssh_private_key_file"]
+    assert "StrictHostKeyChecking=yes" in variables["ansible_ssh_common_args"]
+    assert "ansible_become" not in variables
+
+
 def test_no_lab_is_one_sentence(tmp_path: Path) -> None:
     copy = tmp_path / "inventory" / "lab" / "hosts.py"
     copy.parent.mkdir(parents=True)

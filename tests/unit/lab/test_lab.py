@@ -149,7 +149,7 @@ def test_a_host_is_made_anew_when_what_it_reads_changes(tmp_path: Path, monkeypa
     for name, affected in {
         "ca/mail.pem": {"ex1", "ex2"},
         "dns/named.conf": {"dns"},
-        "ssh/id_ed25519.pub": {"gw1", "gw2"},
+        "ssh/id_ed25519.pub": {"gw1", "gw2", "ex1", "ex2"},
     }.items():
         (tmp_path / name).write_text(f"two {name}")
         after = specs()
@@ -195,3 +195,17 @@ def test_certificates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mail.write_text("broken")
     authority.make_certificates(tmp_path)
     assert "BEGIN CERTIFICATE" in mail.read_text()
+
+
+def test_exchange_servers_see_a_powershell_of_this_machine_if_there_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "own" / "pwsh"
+    program.parent.mkdir()
+    program.write_text("")
+    for folder, expected in ((str(program.parent), [(program.parent, "/opt/powershell:ro")]), ("", [])):
+        monkeypatch.setenv("PATH", folder)
+        program.chmod(0o755)
+        mounts = hosts.mounts("ex1", tmp_path, tmp_path)
+        assert [mount for mount in mounts if "powershell" in mount[1]] == expected
+    assert not [mount for mount in hosts.mounts("relay", tmp_path, tmp_path) if "powershell" in mount[1]]
