@@ -11,38 +11,8 @@ Set-StrictMode -Version 3
 $script:FarEnd = $null
 $script:Sessions = New-Object System.Collections.ArrayList
 
-enum StandInFamily { IPv4 = 2; IPv6 = 23 }
-enum StandInSwitch { Disabled = 0; Enabled = 1 }
-enum StandInEdgeTraversal { Block = 0; Allow = 1; DeferToUser = 2; DeferToApp = 3 }
-enum StandInRuleEnabled { True = 1; False = 2 }
-enum StandInDirection { Inbound = 1; Outbound = 2 }
-enum StandInAction { NotConfigured = 0; Allow = 2; Block = 4 }
-enum StandInStoreType { None = 0; Local = 1; GroupPolicy = 2; Dynamic = 3; Generated = 4; Hardcoded = 5 }
-enum StandInProfile { Any = 0; Domain = 1; Private = 2; Public = 4; NotApplicable = 65535 }
-enum StandInConnection { Disconnected = 0; Connected = 1 }
-enum StandInAddressState { Invalid = 0; Tentative = 1; Duplicate = 2; Deprecated = 3; Preferred = 4 }
-
-# Properties of local objects that are enumerations, as cmdlets of Windows itself show them: `$x -eq 'Enabled'` is true,
-# and JSON has a number.
-$script:Enumerations = @{
-    'Status'                = @{ 'System.ServiceProcess.ServiceController' = [System.ServiceProcess.ServiceControllerStatus] }
-    'StartType'             = @{ 'System.ServiceProcess.ServiceController' = [System.ServiceProcess.ServiceStartMode] }
-    'AddressFamily'         = @{ '*' = [StandInFamily] }
-    'WeakHostSend'          = @{ '*' = [StandInSwitch] }
-    'WeakHostReceive'       = @{ '*' = [StandInSwitch] }
-    'AutomaticMetric'       = @{ '*' = [StandInSwitch] }
-    'Dhcp'                  = @{ '*' = [StandInSwitch] }
-    'Forwarding'            = @{ '*' = [StandInSwitch] }
-    'Advertising'           = @{ '*' = [StandInSwitch] }
-    'ConnectionState'       = @{ '*' = [StandInConnection] }
-    'AddressState'          = @{ '*' = [StandInAddressState] }
-    'EdgeTraversalPolicy'   = @{ '*' = [StandInEdgeTraversal] }
-    'Enabled'               = @{ 'MSFT_NetFirewallRule' = [StandInRuleEnabled] }
-    'Direction'             = @{ '*' = [StandInDirection] }
-    'Action'                = @{ '*' = [StandInAction] }
-    'Profile'               = @{ '*' = [StandInProfile] }
-    'PolicyStoreSourceType' = @{ '*' = [StandInStoreType] }
-}
+# Which properties of local objects are enumerations: name -> type of object (or *) -> enumeration. The module Windows says.
+$script:Enumerations = @{}
 
 function Invoke-FarEnd {
     # One request, one answer.
@@ -418,6 +388,8 @@ function Connect-StandInShell {
 
 function Get-StandInWindowsModule {
     # The text of the module with Windows' own cmdlets, and what their functions call.
+    param([hashtable] $Enumerations)
+    $script:Enumerations = $Enumerations
     $mine = $ExecutionContext.SessionState.Module
     $answer = Invoke-FarEnd @{ What = 'windows' }
     @{
