@@ -497,7 +497,8 @@ def servers_are_those_declared(rendered: Rendered) -> None:
     acme += [[f"peer{number}", peer] for number, peer in enumerate(peers, 1)]
     for name, section in rendered.configuration.of("backend").items():
         if name in ("acme", "acme_here"):
-            # A challenge that was handed on once isn't handed on again.
+            # A challenge that was handed on once isn't handed on again, and is refused at once where nobody listens.
+            assert section.all("retries") == ([str(len(acme))] if name == "acme" else ["0"])
             assert [line.split() for line in section.all("server")] == (acme if name == "acme" else acme[:1])
             continue
         port = SERVICES.get(name.removesuffix("_relay"), (443, ""))[0]
