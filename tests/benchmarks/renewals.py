@@ -24,7 +24,7 @@ from plays import play
 CLIENTS = {"keep-alive requests": 10, "single requests": 6, "long polls": 6, "IMAP sessions": 4}
 AUTHORITIES = "/run/authorities-and-lab.pem"
 # The clients end by themselves after ten minutes.
-EACH = 10
+EACH = 12
 _PRESENTED = """
 echo | openssl s_client -connect 127.0.0.1:443 -servername mail.example.test 2>/dev/null | openssl x509 -noout -serial
 """
