@@ -207,6 +207,8 @@ class Fail2Ban:
         more = [*map(str, self.ignored), *ALWAYS_IGNORED, *([controller] if controller else [])]
         self.ignored = networks(more, "ignored_networks")
         known = filters(module.params["filters"])
+        # Running jails whose bans the kernel has lost.
+        self.lost: set[str] = set()
         self.transaction = FileTransaction(FOLDER, files(self.jails, known, self.ignored))
 
     def run(self) -> dict[str, Any]:
@@ -223,6 +225,7 @@ class Fail2Ban:
         if self.installed:
             wanted, running = self.tried(bool(changes))
             drift = self.drift(wanted, running)
+            self.lost = {jail.name for jail in self.jails if jail.name in (running or {}) and not self.bans(jail)}
             result["changed"] = result["changed"] or drift != ([], [])
         elif not self.module.check_mode:
             raise Fail2BanError("fail2ban is not installed on this host; install the package first.")
@@ -399,20 +402,21 @@ class Fail2Ban:
         while not reason:
             running = running_jails(ask(str(FOLDER), self.names, trial=False))
             drift = self.drift(wanted, running)
-            if drift == ([], []):
+            if drift == ([], []) and self.lost <= restarted:
                 return ""
             late: set[str] = set()
             if running is not None and (reloads or running.keys() >= wanted.keys()):
                 late = {name for name in self.names if self.drift_of(name, wanted, running)}
                 if late & restarted:
                     deadline = 0
-                # A reload gives a jail no other action than it had, and doesn't make its table again. A start does, and
-                # bans whom the database holds.
+                # A reload gives a jail no other action than it had, and makes its table again without those who are
+                # banned. A start does, and bans whom the database holds.
+                late |= self.lost
                 reason = "; ".join(filter(None, (self.reload("--restart", name) for name in sorted(late - restarted))))
                 restarted |= late
             if time.monotonic() > deadline or not self.active():
                 said = [text for text in self.said() if text not in said_before]
-                return f"{drift[0][0]}{f' ({said[-1]})' if said else ''}"
+                return f"{(drift[0] or ['it ended'])[0]}{f' ({said[-1]})' if said else ''}"
             time.sleep(0.2)
         return reason
 

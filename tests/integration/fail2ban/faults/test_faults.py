@@ -232,7 +232,7 @@ SPOILED = {
     "a jail was stopped by hand": "fail2ban-client stop haproxy-logons",
     "a jail was changed by hand": "fail2ban-client set sshd maxretry 99",
     "who is ignored was changed by hand": "fail2ban-client set sshd addignoreip 0.0.0.0/0",
-    "a journal match was taken away": "fail2ban-client set sshd deljournalmatch",
+    "a journal match was added by hand": "fail2ban-client set sshd addjournalmatch _COMM=anything",
     "all of nftables was flushed": "nft flush ruleset",
     "a file was changed by hand": "echo '# x' >>/etc/fail2ban/jail.d/postern-sshd.local",
     "a file was removed by hand": "rm /etc/fail2ban/action.d/postern-ban.conf",
