@@ -1,0 +1,232 @@
+# Copyright (c) 2026 postern.mail_gateway contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""All there is of the module exchange_configuration: read, plan, apply, confirm. The module's file documents it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleError
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_plan import Operation, Plan, make_plan
+from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_state import (
+    Answer,
+    Server,
+    error_sentence,
+    queries,
+    read_answer,
+    read_server,
+    standard_input,
+)
+from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_wishes import Refused, Wishes, read_wishes
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils import exchange_scripts
+
+WIN_SHELL = "ansible.windows.win_shell"
+
+_SETTINGS = {
+    "type": "dict",
+    "options": {"properties": {"type": "dict", "default": {}}},
+}
+_MAIL_ACCESS = {
+    "type": "dict",
+    "options": {"properties": {"type": "dict", "default": {}}, "enabled": {"type": "bool"}},
+}
+ARGUMENTS: dict[str, Any] = {
+    "server": {"type": "str", "default": ""},
+    "session": {"type": "str", "choices": ["remote", "management_shell", "present"], "default": "remote"},
+    "receive_connectors": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "name": {"type": "str", "default": ""},
+            "default": {"type": "bool", "default": False},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "properties": {"type": "dict", "default": {}},
+            "extended_rights": {
+                "type": "list",
+                "elements": "dict",
+                "options": {
+                    "user": {"type": "str", "required": True},
+                    "rights": {"type": "list", "elements": "str", "required": True},
+                },
+            },
+        },
+    },
+    "transport": _SETTINGS,
+    "frontend_transport": _SETTINGS,
+    "imap": _MAIL_ACCESS,
+    "pop": _MAIL_ACCESS,
+    "edge_traversal_ports": {"type": "list", "elements": "int", "default": []},
+    "server_addresses": {"type": "list", "elements": "str", "default": []},
+    "gateway_addresses": {"type": "list", "elements": "str", "default": []},
+    "relay_addresses": {"type": "list", "elements": "str", "default": []},
+    "acknowledged_relay_networks": {"type": "list", "elements": "str", "default": []},
+}
+
+
+class ActionModule(ActionBase):
+    """Brings a server to what the arguments say; one call of win_shell where it is there, three where it isn't."""
+
+    TRANSFERS_FILES = False
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Read, plan, apply and confirm; see ``ActionBase.run``."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        _, arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)
+        self._task_vars = task_vars or {}
+        try:
+            result.update(self._configure(arguments))
+        except Refused as refused:
+            result.update(failed=True, msg="\n".join(refused.sentences))
+        return result
+
+    def _configure(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        wishes = read_wishes(arguments)
+        question = {
+            "mode": "read",
+            "server": arguments["server"],
+            "session": arguments["session"],
+            "queries": queries(wishes),
+        }
+        answer = self._ask(question)
+        server = read_server(answer, wishes)
+        plan = make_plan(wishes, server)
+        result = {
+            "changed": bool(plan.operations),
+            "operations": [operation.what for operation in plan.operations],
+            "connections": plan.connections,
+            "server": {"name": server.name, "version": server.version, "build": server.build},
+            "back_pressure": server.pressure,
+        }
+        if plan.warnings:
+            result["warnings"] = plan.warnings
+        if plan.operations:
+            result["diff"] = {
+                "before_header": f"{server.name} as it is",
+                "after_header": f"{server.name} as declared",
+                **plan.diff(),
+            }
+        if not plan.operations or self._task.check_mode:
+            return result
+        self._apply(question, answer, plan, server)
+        self._confirm(question, wishes, server)
+        return result
+
+    def _apply(self, question: Mapping[str, Any], answer: Answer, plan: Plan, server: Server) -> None:
+        done = self._ask(
+            {
+                **question,
+                "mode": "apply",
+                "expected": answer.digest,
+                "operations": [
+                    {
+                        "command": operation.command,
+                        "parameters": operation.parameters,
+                        "always": operation.always,
+                        "connector": operation.connector,
+                    }
+                    for operation in plan.operations
+                ],
+            },
+            applying=True,
+        ).document
+        if done.get("moved"):
+            raise Refused(
+                [f"{server.name} was changed by somebody else after it was read; nothing was changed here, run again."]
+            )
+        outcomes = list(zip(plan.operations, done["operations"], strict=True))
+        failed = [(operation, outcome) for operation, outcome in outcomes if outcome["state"] == "failed"]
+        if failed:
+            first, outcome = failed[0]
+            made = [operation for operation, how in outcomes if how["state"] == "done"]
+            left = [operation for operation, how in outcomes if how["state"] == "left"]
+            sentences = [f"{server.name} refused {first.command} ({first.what}): {error_sentence(outcome['error'])}."]
+            sentences += [
+                f"{server.name} refused {operation.command} too ({operation.what}): {error_sentence(how['error'])}."
+                for operation, how in failed[1:]
+            ]
+            sentences.append(
+                f"Done before that: {_told(made)}. Not done: {_told(left)}. Correct what is wrong and run again: a new run "
+                "goes on from here."
+            )
+            raise Refused(sentences)
+
+    def _confirm(self, question: Mapping[str, Any], wishes: Wishes, server: Server) -> None:
+        """Read again; what still differs is an error that says what."""
+        plan = make_plan(wishes, read_server(self._ask(question), wishes))
+        if plan.operations:
+            sentences = []
+            for difference in plan.differences:
+                found = sorted(set(difference.before or ()) - set(difference.after or ()))
+                wanted = sorted(set(difference.after or ()) - set(difference.before or ()))
+                sentences.append(
+                    f"{difference.title} on {server.name} isn't as it should be after the change: found "
+                    f"{'; '.join(found) or 'nothing'}, wanted {'; '.join(wanted) or 'nothing'}; somebody else changes it "
+                    "too, or Exchange doesn't take the value as it is written."
+                )
+            raise Refused(sentences)
+
+    def _ask(self, question: Mapping[str, Any], applying: bool = False) -> Answer:
+        """One call of win_shell.
+
+        :raises Refused: it can't be made, or no answer came back.
+        """
+        arguments = {
+            "_raw_params": exchange_scripts.read(exchange_scripts.BOOTSTRAP),
+            "stdin": standard_input(map(exchange_scripts.read, exchange_scripts.SCRIPTS), question),
+            "no_profile": True,
+        }
+        check_mode, self._task.check_mode = self._task.check_mode, False  # win_shell would be skipped
+        no_log, self._task.no_log = self._task.no_log, True  # standard input is in the event log otherwise
+        try:
+            done = self._execute_module(module_name=WIN_SHELL, module_args=arguments, task_vars=self._task_vars)
+        except AnsibleError as error:
+            if "was not found" in str(error):
+                text = "it comes with the collection ansible.windows, which the role exchange needs on the controller"
+                raise Refused([f"{WIN_SHELL} was not found; {text}: ansible-galaxy collection install it."]) from None
+            raise
+        finally:
+            self._task.check_mode, self._task.no_log = check_mode, no_log
+        answer = read_answer(str(done.get("stdout") or ""))
+        if answer is None:
+            raise Refused([_no_answer(done, applying)])
+        if answer.fatal:
+            raise Refused([_fatal(answer.fatal, question)])
+        return answer
+
+
+def _told(operations: Iterable[Operation]) -> str:
+    return "; ".join(operation.what for operation in operations) or "nothing"
+
+
+def _no_answer(done: Mapping[str, Any], applying: bool) -> str:
+    """Why PowerShell said nothing that can be used."""
+    lines = [
+        line.strip()
+        for name in ("stderr", "msg", "module_stderr")
+        for line in str(done.get(name) or "").splitlines()
+        if line.strip()
+    ]
+    why = lines[0].rstrip(".") if lines else f"it ended with {done.get('rc')}"
+    end = "what was applied before isn't known" if applying else "nothing was changed"
+    return f"PowerShell gave no answer ({why}); {end}. Look at the server and run again: a new run goes on from here."
+
+
+def _fatal(error: Mapping[str, Any], question: Mapping[str, Any]) -> str:
+    reason = error_sentence({**error, "command": "Get-ExchangeServer"})
+    name = question["server"] or "the host"
+    if error["command"] == "session":
+        return (
+            f"No Exchange session opens on {name} in the way {question['session']!r} of exchange_session: {reason}; nothing "
+            "was changed. The account needs a logon that can be handed on (CredSSP, Kerberos delegation, or become with "
+            "runas)."
+        )
+    if error["command"] == "server":
+        return f"{name} isn't an Exchange server, or doesn't let the account see that it is one: {reason}."
+    return f"{name} can't be {error['command']}: {reason}; nothing was changed."

@@ -1,0 +1,610 @@
+# Copyright (c) 2026 postern.mail_gateway contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From what is wished and what is there to a list of operations, which is the diff as well."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_values import Unfit, listed, show
+from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_kinds import (
+    GROUP_RIGHTS,
+    MAIL_ACCESS,
+    RECEIVE_CONNECTOR,
+    Kind,
+    Property,
+)
+from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_safety import Listener, connections, judge
+from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_state import Connector, Server
+from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_values import (
+    EVERYBODY,
+    Name,
+    Wanted,
+    read_name,
+)
+from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_wishes import (
+    SERVER_PLACE,
+    ConnectorWish,
+    Refused,
+    SettingsWish,
+    Wishes,
+    check_version,
+)
+
+MARK = "[postern.mail_gateway]"
+"""In the comment of each connector that was made from here, so that it can go when it leaves the variables."""
+
+CLIENT_PORTS = frozenset(("110", "143", "993", "995"))
+_CLIENT_PROGRAMS = ("microsoft.exchange.imap4", "microsoft.exchange.pop3")
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One call of a cmdlet, and what is true after it.
+
+    ``always``: it is made even if one before it failed. ``connector`` is the receive connector whose distinguished name
+    the parameter Identity gets: permissions know no other name that means one connector alone.
+    """
+
+    command: str
+    parameters: Mapping[str, Any]
+    what: str
+    always: bool = False
+    connector: str = ""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What changes about one object, a line each property or item; None where the object isn't there."""
+
+    title: str
+    before: tuple[str, ...] | None
+    after: tuple[str, ...] | None
+
+
+@dataclass
+class Plan:
+    """What is to be done, how that reads, and what else a person should know."""
+
+    operations: list[Operation] = field(default_factory=list)
+    differences: list[Difference] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    connections: list[dict[str, object]] = field(default_factory=list)
+
+    def diff(self) -> dict[str, str]:
+        """The differences in Ansible's form."""
+        return {
+            "before": "".join(_part(entry.title, entry.before) for entry in self.differences),
+            "after": "".join(_part(entry.title, entry.after) for entry in self.differences),
+        }
+
+
+def _part(title: str, lines: tuple[str, ...] | None) -> str:
+    return "" if lines is None else "".join(f"{line}\n" for line in (title, *(f"  {line}" for line in lines)))
+
+
+# --- properties ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Change:
+    """A property that is to have another value."""
+
+    property: Property
+    before: Any
+    after: Any
+    raw: Any
+
+    def lines(self, exact: Any, raw: Any = None) -> list[str]:
+        """The property for people, an item of several a line."""
+        name = self.property.name
+        if isinstance(exact, Unread):
+            return [f"{name}: {show(raw)}"]
+        items = self.property.type.lines(exact)
+        return [f"{name}: {item}" for item in items] or [f"{name}: none"]
+
+
+@dataclass(frozen=True)
+class Unread:
+    """Stands for a value on the server that isn't of the type that it should be."""
+
+    text: str
+
+
+def actual_value(entry: Property, raw: Any) -> Any:
+    """The exact form of a server's value."""
+    try:
+        return entry.type.read(raw)
+    except Unfit:
+        return Unread(str(raw))
+
+
+def changes_of(
+    kind: Kind, path: str, title: str, wanted: Mapping[str, Wanted], raw: Mapping[str, Any], problems: list[str]
+) -> list[Change]:
+    """The wanted properties that the object hasn't."""
+    found = []
+    for name, wish in wanted.items():
+        entry = kind.known(name)
+        assert entry is not None
+        if name not in raw:
+            problems.append(f"{path}.properties.{name} isn't among the properties of the {title}; take it out.")
+            continue
+        before = actual_value(entry, raw[name])
+        if isinstance(before, Unread) and wish.partial:
+            text = "which isn't understood, so that nothing can be added or removed; give the whole list"
+            problems.append(f"{name} of the {title} is {show(before.text)}, {text}.")
+            continue
+        after = wish.resulting(before)
+        if before != after and not (before in (None, frozenset()) and after in (None, frozenset())):
+            found.append(Change(entry, before, after, raw[name]))
+    return found
+
+
+def _parameters(changes: Iterable[Change]) -> dict[str, Any]:
+    """The values as parameters; null empties a property of several items."""
+    return {change.property.name: _sent(change.property, change.after) for change in changes}
+
+
+def _sent(entry: Property, exact: Any) -> Any:
+    written = entry.type.write(exact)
+    return None if written == [] else written
+
+
+# --- receive connectors ----------------------------------------------------------------------------------------------
+
+
+def default_name(server: Server) -> str:
+    """The name that setup gives to the connector by which other servers reach this one."""
+    return f"Default {server.name}" if server.version == "2010" else f"Default Frontend {server.name}"
+
+
+def _name_of(wish: ConnectorWish, server: Server) -> str:
+    return default_name(server) if wish.default else wish.name.replace(SERVER_PLACE, server.name)
+
+
+def _with_comment(wish: ConnectorWish, existing: Connector | None) -> dict[str, Wanted]:
+    """The wanted properties, with our mark in the comment of a connector that was or is made from here."""
+    wanted = dict(wish.properties)
+    if existing is None or MARK in str(existing.raw.get("Comment") or ""):
+        text = wanted["Comment"].value if "Comment" in wanted else None
+        entry = RECEIVE_CONNECTOR.known("Comment")
+        assert entry is not None
+        wanted["Comment"] = Wanted(entry.type, f"{text} {MARK}" if text else MARK)
+    return wanted
+
+
+class _Connectors:
+    """Plans the receive connectors, and keeps the set that results."""
+
+    def __init__(self, wishes: Wishes, server: Server, plan: Plan, problems: list[str]) -> None:
+        self.server, self.plan, self.problems = server, plan, problems
+        self.actual = {connector.name.lower(): connector for connector in server.connectors}
+        self.resulting = {name: listener_of(connector) for name, connector in self.actual.items()}
+        self.wishes = {_name_of(wish, server).lower(): wish for wish in wishes.connectors}
+        if len(self.wishes) < len(wishes.connectors):
+            problems.append(
+                f"Two entries of {RECEIVE_CONNECTOR.variable} mean the same connector of {server.name}; make one of them."
+            )
+
+    def run(self) -> None:
+        """Removals first, since they may free a binding and range that another connector is to have."""
+        for name, connector in self.actual.items():
+            wish = self.wishes.get(name)
+            ours = MARK in str(connector.raw.get("Comment") or "")
+            if (wish is None and ours) or (wish is not None and not wish.present):
+                self._remove(connector)
+        for name, wish in self.wishes.items():
+            if wish.present and name not in self.actual:
+                self._create(wish)
+            elif wish.present:
+                self._change(wish, self.actual[name])
+
+    def _remove(self, connector: Connector) -> None:
+        title = f"receive connector {connector.identity}"
+        changes = [
+            Change(entry, actual_value(entry, connector.raw[entry.name]), None, connector.raw[entry.name])
+            for entry in RECEIVE_CONNECTOR.properties
+            if entry.name in ("Bindings", "RemoteIPRanges", "AuthMechanism", "PermissionGroups")
+            and entry.name in connector.raw
+        ]
+        self.plan.operations.append(
+            Operation(RECEIVE_CONNECTOR.remove, {"Identity": connector.identity, "Confirm": False}, f"{title} is gone")
+        )
+        lines = tuple(line for change in changes for line in change.lines(change.before, change.raw))
+        self.plan.differences.append(Difference(title, lines, None))
+        del self.resulting[connector.name.lower()]
+
+    def _create(self, wish: ConnectorWish) -> None:
+        name = _name_of(wish, self.server)
+        identity = f"{self.server.name}\\{name}"
+        title = f"receive connector {identity}"
+        if wish.default:
+            self.problems.append(
+                f"{wish.path} is about the default connector, but {self.server.name} has no connector {name!r}; name "
+                "the one that takes mail from other Exchange servers."
+            )
+            return
+        wanted = _with_comment(wish, None)
+        missing = [needed for needed in ("Bindings", "RemoteIPRanges") if needed not in wanted]
+        if missing:
+            self.problems.append(
+                f"{wish.path}.properties has no {listed(missing)}, which a new connector needs, and {self.server.name} "
+                f"has no receive connector {name!r} yet; add what is missing."
+            )
+            return
+        raw = new_connector(self.server)
+        changes = []
+        for property_name, wish_value in wanted.items():
+            entry = RECEIVE_CONNECTOR.known(property_name)
+            assert entry is not None
+            changes.append(Change(entry, None, wish_value.resulting(frozenset()), None))
+        at_once = {
+            "Name": name,
+            "Server": self.server.name,
+            "Usage": "Custom",
+            **_parameters(change for change in changes if change.property.new),
+        }
+        if "TransportRole" not in at_once and self.server.version != "2010":
+            at_once["TransportRole"] = raw["TransportRole"]
+        self.plan.operations.append(
+            Operation(RECEIVE_CONNECTOR.new, {**at_once, "Confirm": False}, f"{title} is created")
+        )
+        later = _parameters(change for change in changes if not change.property.new)
+        if later:
+            self._set(identity, later, title)
+        lines = [line for change in changes for line in change.lines(change.after)]
+        rights = _rights(wish, {}, _groups(changes, raw))
+        granted = rights.grant - _group_pairs(_groups(changes, raw))
+        self.plan.operations += _permissions("Add-ADPermission", "is granted", granted, identity)
+        self.plan.differences.append(Difference(title, None, (*lines, *_right_lines(granted))))
+        self.resulting[name.lower()] = _listener(
+            name, {**raw, **{change.property.name: change.after for change in changes}}, rights.resulting
+        )
+
+    def _change(self, wish: ConnectorWish, connector: Connector) -> None:
+        title = f"receive connector {connector.identity}"
+        wanted = _with_comment(wish, connector)
+        changes = changes_of(RECEIVE_CONNECTOR, wish.path, title, wanted, connector.raw, self.problems)
+        exact = _exact(connector.raw)
+        after = {**exact, **{change.property.name: change.after for change in changes}}
+        groups = _flag_set(exact["PermissionGroups"]) | _flag_set(after["PermissionGroups"])
+        rights = _rights(wish, connector.rights, groups)
+        # Rights go before the connector changes and come after it, so that wherever this ends nobody has rights and
+        # ranges that weren't meant for each other.
+        self.plan.operations += _permissions(
+            "Remove-ADPermission", "isn't granted any more", rights.withdraw, connector.identity
+        )
+        if changes:
+            self._set(connector.identity, _parameters(changes), title)
+        self.plan.operations += _permissions("Add-ADPermission", "is granted", rights.grant, connector.identity)
+        before = [line for change in changes for line in change.lines(change.before, change.raw)]
+        lines = [line for change in changes for line in change.lines(change.after)]
+        if changes or rights.withdraw or rights.grant:
+            self.plan.differences.append(
+                Difference(title, (*before, *_right_lines(rights.withdraw)), (*lines, *_right_lines(rights.grant)))
+            )
+        self.resulting[connector.name.lower()] = _listener(connector.name, after, rights.resulting)
+
+    def _set(self, identity: str, parameters: Mapping[str, Any], title: str) -> None:
+        what = f"{title} has its {listed(sorted(parameters))}"
+        self.plan.operations.append(
+            Operation(RECEIVE_CONNECTOR.set, {"Identity": identity, **parameters, "Confirm": False}, what)
+        )
+
+
+Pairs = frozenset[tuple[Name, Name]]
+"""Rights, each with the account that has it."""
+
+
+@dataclass(frozen=True)
+class Rights:
+    """The rights on a connector that are to go and to come, and those that result."""
+
+    withdraw: Pairs
+    grant: Pairs
+    resulting: Mapping[Name, frozenset[Name]]
+
+
+def _rights(wish: ConnectorWish, actual: Mapping[Name, frozenset[Name]], groups: frozenset[str]) -> Rights:
+    """What accounts may do beyond their groups. Rights of a group are the group's own business."""
+    if wish.rights is None:
+        return Rights(frozenset(), frozenset(), actual)
+    has = frozenset((user, right) for user, rights in actual.items() for right in rights)
+    wanted = frozenset((user, right) for user, rights in wish.rights.items() for right in rights)
+    extra = frozenset(
+        (user, right)
+        for user, right in has - wanted - _group_pairs(groups)
+        # What the groups of servers give differs from version to version; it is nobody's to take.
+        if user in wish.rights or not _is_of_servers(user)
+    )
+    resulting: dict[Name, frozenset[Name]] = {}
+    for user, right in (has - extra) | wanted:
+        resulting[user] = resulting.get(user, frozenset()) | {right}
+    return Rights(extra, wanted - has, resulting)
+
+
+def _permissions(command: str, verb: str, pairs: Pairs, identity: str) -> list[Operation]:
+    """One operation for each account."""
+    users: dict[Name, list[Name]] = {}
+    for user, right in sorted(pairs):
+        users.setdefault(user, []).append(right)
+    return [
+        Operation(
+            command,
+            {"User": user.spelling, "ExtendedRights": [right.spelling for right in rights], "Confirm": False},
+            f"{listed([right.spelling for right in rights])} {verb} to {user.spelling} on receive connector {identity}",
+            connector=identity,
+        )
+        for user, rights in users.items()
+    ]
+
+
+def _right_lines(pairs: Pairs) -> list[str]:
+    return [f"right: {right.spelling} for {user.spelling}" for user, right in sorted(pairs)]
+
+
+def _group_pairs(groups: frozenset[str]) -> Pairs:
+    return frozenset(
+        (read_name(holder), read_name(right))
+        for group, (holder, rights) in GROUP_RIGHTS.items()
+        if group in groups
+        for right in rights
+    )
+
+
+def _flag_set(value: Any) -> frozenset[Any]:
+    return value if isinstance(value, frozenset) else frozenset()
+
+
+def _groups(changes: Iterable[Change], raw: Mapping[str, Any]) -> frozenset[str]:
+    for change in changes:
+        if change.property.name == "PermissionGroups":
+            return _flag_set(change.after)
+    return _flag_set(raw["PermissionGroups"])
+
+
+def _is_of_servers(user: Name) -> bool:
+    account = user.key.rpartition("\\")[2]
+    return user.key.startswith("ms exchange\\") or account in ("exchange servers", "exchangelegacyinterop")
+
+
+def new_connector(server: Server) -> dict[str, Any]:
+    """What New-ReceiveConnector -Usage Custom gives a connector that nobody said otherwise about, in exact form."""
+    return {
+        "Enabled": True,
+        "TransportRole": None if server.version == "2010" else "FrontendTransport",
+        "AuthMechanism": frozenset(("Tls",)),
+        "PermissionGroups": frozenset(),
+        "Fqdn": read_name(server.fqdn),
+        "Banner": None,
+    }
+
+
+def _exact(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """The properties by which safety is judged, in exact form; None where the server shows something else."""
+    found: dict[str, Any] = {}
+    for name in ("Enabled", "TransportRole", "AuthMechanism", "PermissionGroups", "Fqdn", "Banner", "Bindings"):
+        entry = RECEIVE_CONNECTOR.known(name)
+        assert entry is not None
+        found[name] = actual_value(entry, raw.get(name))
+    # A range that isn't understood counts as everybody: nothing is taken to be safe that can't be read.
+    entry = RECEIVE_CONNECTOR.known("RemoteIPRanges")
+    assert entry is not None
+    ranges = actual_value(entry, raw.get("RemoteIPRanges"))
+    found["RemoteIPRanges"] = frozenset(EVERYBODY) if isinstance(ranges, Unread) else ranges
+    return found
+
+
+def listener_of(connector: Connector) -> Listener:
+    """A connector that is there, as safety looks at it."""
+    return _listener(connector.name, _exact(connector.raw), connector.rights)
+
+
+def _listener(name: str, exact: Mapping[str, Any], rights: Mapping[Name, frozenset[Name]]) -> Listener:
+    fqdn, banner = exact["Fqdn"], exact["Banner"]
+    return Listener(
+        name=name,
+        # Whatever isn't plainly off is taken to be on.
+        enabled=exact["Enabled"] is not False,
+        role=exact["TransportRole"] if isinstance(exact["TransportRole"], str) else "",
+        bindings=_flag_set(exact["Bindings"]),
+        ranges=_flag_set(exact["RemoteIPRanges"]),
+        mechanisms=_flag_set(exact["AuthMechanism"]),
+        groups=_flag_set(exact["PermissionGroups"]),
+        fqdn=fqdn.spelling if isinstance(fqdn, Name) else "",
+        banner=banner if isinstance(banner, str) else "",
+        rights={user.key: frozenset(right.key for right in names) for user, names in rights.items()},
+    )
+
+
+# --- settings, services, components ----------------------------------------------------------------------------------
+
+
+def _settings(wish: SettingsWish, server: Server, plan: Plan, problems: list[str]) -> None:
+    kind = wish.kind
+    title = f"{kind.title} of {server.name}"
+    changes = changes_of(kind, wish.path, title, wish.properties, server.settings[kind.variable], problems)
+    services = [server.services.get(name.lower()) for name in kind.services] if kind in MAIL_ACCESS else []
+    missing = [name for name, entry in zip(kind.services, services, strict=False) if entry is None]
+    if missing:
+        problems.append(
+            f"{server.name} has no service {listed(missing)}, so that {wish.path} can't be applied; take it out."
+        )
+        return
+    found = [entry for entry in services if entry is not None]
+    running = [str(entry["Name"]) for entry in found if str(entry["Status"]).lower() == "running"]
+    if changes:
+        # Stopped, set, started: a service that reads its settings at its start is never left running with the old ones,
+        # wherever the run is cut short, because a service that should run and doesn't is started by the next run.
+        plan.operations += [Operation("Stop-Service", {"Name": name}, f"service {name} is stopped") for name in running]
+        identity = {kind.set_by: server.name}
+        plan.operations.append(
+            Operation(
+                kind.set,
+                {**identity, **_parameters(changes), "Confirm": False},
+                f"{title} have {listed(sorted(change.property.name for change in changes))}"
+                if kind in MAIL_ACCESS
+                else f"{title} has its {listed(sorted(change.property.name for change in changes))}",
+            )
+        )
+        before = tuple(line for change in changes for line in change.lines(change.before, change.raw))
+        plan.differences.append(
+            Difference(title, before, tuple(line for change in changes for line in change.lines(change.after)))
+        )
+    for entry in reversed(found):  # the back end first: the front end hands its clients on to it
+        _service(wish, entry, bool(changes), plan)
+    if wish.enabled and kind in MAIL_ACCESS:
+        _component(kind, server, plan)
+
+
+def _service(wish: SettingsWish, entry: Mapping[str, Any], stopped: bool, plan: Plan) -> None:
+    name = str(entry["Name"])
+    start_type, status = str(entry["StartType"]), str(entry["Status"])
+    automatic, running = start_type.lower() == "automatic", status.lower() == "running"
+    before, after = [], []
+    if wish.enabled is True and not automatic:
+        plan.operations.append(
+            Operation("Set-Service", {"Name": name, "StartupType": "Automatic"}, f"service {name} starts by itself")
+        )
+        before.append(f"start: {start_type}")
+        after.append("start: Automatic")
+    wanted = running if wish.enabled is None else wish.enabled
+    if wanted and (stopped or not running):
+        plan.operations.append(Operation("Start-Service", {"Name": name}, f"service {name} runs", always=True))
+        if not running:
+            before.append(f"status: {status}")
+            after.append("status: Running")
+        else:
+            before.append("settings: old")
+            after.append("settings: new (restarted)")
+    if wish.enabled is False:
+        if running and not stopped:
+            plan.operations.append(Operation("Stop-Service", {"Name": name}, f"service {name} is stopped"))
+        if running:
+            before.append(f"status: {status}")
+            after.append("status: Stopped")
+        if automatic:
+            plan.operations.append(
+                Operation("Set-Service", {"Name": name, "StartupType": "Manual"}, f"service {name} waits for a start")
+            )
+            before.append(f"start: {start_type}")
+            after.append("start: Manual")
+    if after:
+        plan.differences.append(Difference(f"service {name}", tuple(before), tuple(after)))
+
+
+def _component(kind: Kind, server: Server, plan: Plan) -> None:
+    entry = server.components.get(kind.component.lower())
+    if entry is None or str(entry["State"]).lower() == "active":
+        return
+    if str(entry.get("ServerWideOfflineIsOffline")).lower() == "true":
+        plan.warnings.append(
+            f"{server.name} is in maintenance (ServerWideOffline), so that {kind.component} stays {entry['State']}."
+        )
+        return
+    parameters = {
+        "Identity": server.name,
+        "Component": kind.component,
+        "State": "Active",
+        "Requester": "HealthAPI",
+        "Confirm": False,
+    }
+    plan.operations.append(
+        Operation("Set-ServerComponentState", parameters, f"component {kind.component} of {server.name} is active")
+    )
+    plan.differences.append(
+        Difference(f"component {kind.component}", (f"state: {entry['State']}",), ("state: Active",))
+    )
+
+
+# --- Windows firewall ------------------------------------------------------------------------------------------------
+
+
+def client_rules(server: Server, ports: frozenset[int]) -> list[Mapping[str, Any]]:
+    """The inbound rules that are for these ports of clients alone, by port and program: names are localised."""
+    wanted = {str(port) for port in ports}
+    found = []
+    for rule in server.firewall:
+        local = rule.get("LocalPort")
+        mine = {str(port) for port in (local if isinstance(local, list) else [local])}
+        program = str(rule.get("Program") or "Any").lower()
+        name = program.replace("/", "\\").rpartition("\\")[2]
+        if (
+            str(rule.get("Direction")).lower() == "inbound"
+            and mine & wanted
+            and mine <= CLIENT_PORTS
+            and (program in ("any", "system") or name.startswith(_CLIENT_PROGRAMS))
+        ):
+            found.append(rule)
+    return sorted(found, key=lambda rule: str(rule["Name"]))
+
+
+def _edge_traversal(wishes: Wishes, server: Server, plan: Plan, problems: list[str]) -> None:
+    rules = client_rules(server, wishes.edge_traversal_ports)
+    if wishes.edge_traversal_ports and not rules:
+        ports = listed(map(str, sorted(wishes.edge_traversal_ports)))
+        plan.warnings.append(f"{server.name} has no firewall rule of its own for the client ports {ports}.")
+    for rule in rules:
+        policy = str(rule["EdgeTraversalPolicy"])
+        if policy.lower() == "allow":
+            continue
+        title = f"firewall rule {rule['Name']} ({rule['DisplayName']})"
+        if str(rule.get("PolicyStoreSourceType")).lower() == "grouppolicy":
+            problems.append(
+                f"The {title} of {server.name} comes from group policy, where alone its edge traversal can be allowed; "
+                "change it there, or empty exchange_edge_traversal_ports."
+            )
+            continue
+        plan.operations.append(
+            Operation(
+                "Set-NetFirewallRule",
+                {"Name": rule["Name"], "EdgeTraversalPolicy": "Allow"},
+                f"{title} allows edge traversal",
+            )
+        )
+        plan.differences.append(Difference(title, (f"edge traversal: {policy}",), ("edge traversal: Allow",)))
+
+
+# --- the whole -------------------------------------------------------------------------------------------------------
+
+
+def make_plan(wishes: Wishes, server: Server) -> Plan:
+    """What is to be done on the server.
+
+    :raises Refused: with a sentence for everything that can't or mustn't be done.
+    """
+    problems = check_version(wishes, server.version)
+    if problems:
+        raise Refused(problems)
+    plan = Plan()
+    connectors = _Connectors(wishes, server, plan, problems)
+    connectors.run()
+    for settings in wishes.settings:
+        _settings(settings, server, plan, problems)
+    _edge_traversal(wishes, server, plan, problems)
+    named = {_name_of(wish, server).lower(): wish.path for wish in wishes.connectors}
+    problems += judge(
+        before=[listener_of(connector) for connector in server.connectors],
+        after=list(connectors.resulting.values()),
+        neighbourhood=wishes.neighbourhood,
+        server=(server.name, server.fqdn),
+        declared=named,
+    )
+    if problems:
+        raise Refused(dict.fromkeys(problems))
+    plan.connections = connections(list(connectors.resulting.values()), wishes.neighbourhood)
+    plan.warnings += [
+        f"{row['address']}, which only relay clients use, is taken by the receive connector "
+        f"{server.name}\\{row['connector']}, which doesn't relay; give the relay connector this very address."
+        for row in plan.connections
+        if row["who"] == "relay clients" and row["connector"] and not row["relay"]
+    ]
+    if server.pressure and server.pressure.lower() not in ("low", "normal"):
+        plan.warnings.append(
+            f"{server.name} is under back pressure ({server.pressure}): it may refuse mail until its resources recover."
+        )
+    return plan

@@ -1,0 +1,327 @@
+# Copyright (c) 2026 postern.mail_gateway contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which receive connector takes a connection, what it allows, and what must never be.
+
+The *resulting* set of a server's connectors is judged, before anything is applied. Addresses aren't sampled: the ends
+of all ranges cut the address space into pieces, and within a piece every address gets the same connector.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_values import listed, show
+from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_kinds import ANONYMOUS, ANY_RECIPIENT
+from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_values import EVERYBODY, Binding, Range
+from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_wishes import Neighbourhood, is_public
+
+# Whoever hasn't logged on, under the names and numbers that Windows knows him by; the system's language may differ.
+_ANYBODY = frozenset(
+    (ANONYMOUS.lower().rpartition("\\")[2], "anonymous-anmeldung", "s-1-5-7", "everyone", "jeder", "s-1-1-0")
+)
+_RELAY = ANY_RECIPIENT.lower()
+_EXTERNAL = "ExternalAuthoritative"
+_SERVER_MECHANISM, _SERVER_GROUP = "ExchangeServer", "ExchangeServers"
+
+# The ports by which Exchange servers send to each other: the front end's, and the hub's behind it.
+SERVER_PORTS = (25, 2525)
+
+
+@dataclass(frozen=True)
+class Listener:
+    """A receive connector, as far as it decides on who may do what."""
+
+    name: str
+    bindings: frozenset[Binding]
+    ranges: frozenset[Range]
+    role: str = ""
+    enabled: bool = True
+    mechanisms: frozenset[str] = frozenset()
+    groups: frozenset[str] = frozenset()
+    fqdn: str = ""
+    banner: str = ""
+    rights: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+    @property
+    def anonymous_relay(self) -> bool:
+        """Whether somebody without a logon may send to anybody by it."""
+        return self.external or self.granted_to_anybody
+
+    @property
+    def granted_to_anybody(self) -> bool:
+        """Whether the right to send to anybody is given to those without a logon."""
+        return any(_RELAY in rights for user, rights in self.rights.items() if user.rpartition("\\")[2] in _ANYBODY)
+
+    @property
+    def external(self) -> bool:
+        """Whether whoever comes is taken for one who logged on elsewhere."""
+        return _EXTERNAL in self.mechanisms
+
+    @property
+    def for_servers(self) -> bool:
+        """Whether Exchange servers can authenticate as such and send by it."""
+        return _SERVER_MECHANISM in self.mechanisms and _SERVER_GROUP in self.groups
+
+
+def choose(listeners: Iterable[Listener], version: int, local: int, port: int, remote: Range) -> Listener | None:
+    """The connector that takes connections from a piece of the address space to an address and port.
+
+    A binding to the very address goes before one to all addresses, and then the smallest range wins ("Receive
+    connectors", on RemoteIPRanges). The piece lies in each range as a whole or not at all.
+    """
+    best: tuple[int, int, str] | None = None
+    winner = None
+    for listener in listeners:
+        if not listener.enabled:
+            continue
+        near = [
+            int(binding.everywhere)
+            for binding in listener.bindings
+            if binding.version == version and binding.port == port and binding.address in (0, local)
+        ]
+        if not near:
+            continue
+        for entry in listener.ranges:
+            if entry.holds(remote):
+                rank = (min(near), entry.size, listener.name.lower())
+                if best is None or rank < best:
+                    best, winner = rank, listener
+    return winner
+
+
+def endpoints(listeners: Iterable[Listener]) -> list[tuple[int, int, int]]:
+    """Every family, local address (0: any that no binding names) and port where somebody listens."""
+    found: dict[tuple[int, int], set[int]] = {}
+    for listener in listeners:
+        if listener.enabled:
+            for binding in listener.bindings:
+                found.setdefault((binding.version, binding.port), set()).add(binding.address)
+    return sorted((version, local, port) for (version, port), locals_ in found.items() for local in locals_)
+
+
+def pieces(version: int, listeners: Iterable[Listener], others: Iterable[Range] = ()) -> Iterator[Range]:
+    """The address space of a family, cut at the ends of all ranges."""
+    everybody = EVERYBODY[0 if version == 4 else 1]
+    cuts = {everybody.first, everybody.last + 1}
+    ranges = [entry for listener in listeners for entry in listener.ranges]
+    for entry in (*ranges, *others):
+        if entry.version == version:
+            cuts |= {entry.first, entry.last + 1}
+    ordered = sorted(cuts)
+    for first, following in itertools.pairwise(ordered):
+        yield Range(version, first, following - 1)
+
+
+def judge(
+    before: Sequence[Listener],
+    after: Sequence[Listener],
+    neighbourhood: Neighbourhood,
+    server: tuple[str, str],
+    declared: Mapping[str, str],
+) -> list[str]:
+    """A sentence for everything that is wrong with the resulting connectors.
+
+    :param before: the server's connectors as they are.
+    :param server: the server's short and full name.
+    :param declared: the path in the variables of each connector that they are about, by its name in lower case.
+    """
+    judged = _Judgement(before, after, neighbourhood, server, declared)
+    judged.relays()
+    judged.external()
+    judged.servers()
+    judged.names()
+    judged.twins()
+    judged.roles()
+    return list(dict.fromkeys(judged.sentences))
+
+
+@dataclass
+class _Judgement:
+    before: Sequence[Listener]
+    after: Sequence[Listener]
+    neighbourhood: Neighbourhood
+    server: tuple[str, str]
+    declared: Mapping[str, str]
+    sentences: list[str] = field(default_factory=list)
+
+    def _who(self, listener: Listener) -> str:
+        identity = f"receive connector {self.server[0]}\\{listener.name}"
+        path = self.declared.get(listener.name.lower())
+        return f"{path} ({identity})" if path else f"The {identity}, which the variables don't name,"
+
+    def _note(self, listener: Listener, text: str) -> None:
+        self.sentences.append(f"{self._who(listener)} {text}.")
+
+    def _is_default(self, listener: Listener) -> bool:
+        server = self.server[0]
+        titles = ("Default Frontend", "Client Frontend", "Outbound Proxy Frontend", "Client Proxy", "Default", "Client")
+        return listener.name.lower() in {f"{title} {server}".lower() for title in titles}
+
+    def relays(self) -> None:
+        """Nobody relays without a logon but those that are meant to."""
+        for listener in self.after:
+            # One that is off now may be switched on by anybody's hand: it is judged as well.
+            if not listener.anonymous_relay:
+                continue
+            if listener.external and listener.granted_to_anybody:
+                self._note(
+                    listener,
+                    f"has both {_EXTERNAL} and the right {ANY_RECIPIENT} for anonymous senders; use the right alone",
+                )
+            if self._is_default(listener):
+                text = "would let anybody relay by a default connector; make a connector of its own for relay clients"
+                self._note(listener, text)
+            for entry in sorted(listener.ranges, key=lambda found: found.rank):
+                why = self._why_open(entry)
+                if why:
+                    self._note(listener, f"would be an open relay: its range {entry} {why}")
+
+    def _why_open(self, entry: Range) -> str:
+        if entry.whole:
+            return "is everybody; name the hosts that may relay"
+        if (
+            is_public(entry)
+            and entry.size > 1
+            and not any(known.holds(entry) for known in self.neighbourhood.acknowledged)
+        ):
+            return "holds public addresses; name its hosts one by one, or it in exchange_acknowledged_relay_networks"
+        held = [str(gateway) for gateway in self.neighbourhood.gateways if entry.holds(gateway)]
+        if held:
+            return f"holds {listed(held)}, by which anybody's mail comes from a gateway; name the relay address alone"
+        return ""
+
+    def external(self) -> None:
+        """Nobody from outside is taken for one who logged on."""
+        for listener in self.after:
+            if not listener.external:
+                continue
+            reached = [entry for entry in listener.ranges if is_public(entry)]
+            gates = (*self.neighbourhood.gateways, *self.neighbourhood.relays)
+            reached += [entry for entry in listener.ranges if any(entry.holds(gate) for gate in gates)]
+            if reached:
+                ranges = listed([str(entry) for entry in sorted(set(reached), key=lambda found: found.rank)])
+                text = f"has {_EXTERNAL} and can be reached from outside, by {ranges}; every sender would be trusted"
+                self._note(listener, f"{text}: take {_EXTERNAL} off, or the range out")
+
+    def servers(self) -> None:
+        """Exchange servers reach each other as before, by a connector that knows them."""
+        here = self.neighbourhood.servers
+        for version, local, port in endpoints([*self.before, *self.after]):
+            if port not in SERVER_PORTS:
+                continue
+            for address in here:
+                if address.version != version:
+                    continue
+                old = choose(self.before, version, local, port, address)
+                new = choose(self.after, version, local, port, address)
+                if new is not None and new.for_servers:
+                    continue
+                if new is not None:
+                    text = (
+                        f"would take the mail that comes from the Exchange server {address} on port {port}, and isn't "
+                        "for servers (ExchangeServer, ExchangeServers); take that address out of its range"
+                    )
+                    self._note(new, text)
+                elif old is not None and old.for_servers:
+                    self._note(
+                        old,
+                        f"would not take the mail of the Exchange server {address} on port {port} any more, and no "
+                        "other connector does; leave its range and binding as they are",
+                    )
+        known = {listener.name.lower(): listener for listener in self.after}
+        for listener in self.before:
+            if not (listener.for_servers and self._is_default(listener)):
+                continue
+            left = known.get(listener.name.lower())
+            if left is None:
+                self._note(listener, "is a default connector, by which Exchange servers reach this one; leave it there")
+            elif not left.for_servers or (listener.enabled and not left.enabled):
+                text = (
+                    "is a default connector and would not be for servers any more (enabled, ExchangeServer, "
+                    "ExchangeServers); leave these as they are"
+                )
+                self._note(listener, text)
+
+    def names(self) -> None:
+        """Banner and name don't break mail."""
+        short, full = (name.lower() for name in self.server)
+        for listener in self.after:
+            if listener.name.lower() not in self.declared:
+                continue
+            if listener.banner and not re.fullmatch(r"220 [\x20-\x7e]{0,506}", listener.banner):
+                text = "but must begin with '220 ' and be one line of at most 510 plain ASCII characters (RFC 5321)"
+                self._note(listener, f"has the Banner {show(listener.banner)}, {text}")
+            if listener.fqdn and not re.fullmatch(
+                r"(?=.{1,253}\Z)[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*",
+                listener.fqdn,
+            ):
+                text = "but must be a name of letters, digits, hyphens and dots, without a dot at its end"
+                self._note(listener, f"has the Fqdn {show(listener.fqdn)}, {text}")
+            elif (
+                listener.fqdn
+                and _SERVER_MECHANISM in listener.mechanisms
+                and listener.fqdn.lower() not in (short, full)
+            ):
+                text = f"but with {_SERVER_MECHANISM} it must be {self.server[1]}, {self.server[0]} or none"
+                self._note(listener, f"has the Fqdn {show(listener.fqdn)}, {text}")
+
+    def twins(self) -> None:
+        """A binding and range belongs to one connector."""
+        owners: dict[tuple[Binding, Range], Listener] = {}
+        for listener in sorted(self.after, key=lambda found: found.name.lower() in self.declared):
+            for binding in listener.bindings if listener.enabled else ():
+                for entry in listener.ranges:
+                    first = owners.setdefault((binding, entry), listener)
+                    if first is not listener:
+                        text = f"has the binding {binding} with the range {entry}, as has {first.name}"
+                        self._note(listener, f"{text}; each such pair belongs to one connector")
+
+    def roles(self) -> None:
+        """A port belongs to one transport service."""
+        owners: dict[int, Listener] = {}
+        for listener in sorted(self.after, key=lambda found: found.name.lower() in self.declared):
+            if not listener.role:
+                continue
+            for port in {binding.port for binding in listener.bindings}:
+                first = owners.setdefault(port, listener)
+                if first.role != listener.role:
+                    text = f"is of {listener.role}, but port {port} is taken by {first.name} of {first.role}"
+                    self._note(listener, f"{text}; a port belongs to one of them")
+
+
+# --- for people ------------------------------------------------------------------------------------------------------
+
+
+def connections(listeners: Sequence[Listener], neighbourhood: Neighbourhood) -> list[dict[str, object]]:
+    """For each server, gateway and relay address, and for the Internet, which connector takes it on port 25."""
+    known = [
+        *(("server", entry) for entry in neighbourhood.servers),
+        *(("gateway", entry) for entry in neighbourhood.gateways),
+        *(("relay clients", entry) for entry in neighbourhood.relays),
+    ]
+    rows: list[dict[str, object]] = []
+    port = SERVER_PORTS[0]
+    for who, entry in known:
+        winner = choose(listeners, entry.version, 0, port, entry)
+        rows.append({"who": who, "address": str(entry), **_allowed(winner)})
+    others = [entry for _, entry in known]
+    internet = {
+        winner.name: winner
+        for version in (4, 6)
+        for piece in pieces(version, listeners, others)
+        if is_public(piece) and piece not in others
+        if (winner := choose(listeners, version, 0, port, piece)) is not None
+    }
+    rows += [{"who": "internet", "address": "any", **_allowed(internet[name])} for name in sorted(internet)]
+    return rows
+
+
+def _allowed(listener: Listener | None) -> dict[str, object]:
+    if listener is None:
+        return {"connector": "", "anonymous": False, "relay": False}
+    anonymous = "AnonymousUsers" in listener.groups or listener.external
+    return {"connector": listener.name, "anonymous": anonymous, "relay": listener.anonymous_relay}

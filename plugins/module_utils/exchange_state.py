@@ -1,0 +1,274 @@
+# Copyright (c) 2026 postern.mail_gateway contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is asked of a server, and what its answer says: the reading half of the conversation with the scripts."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_values import Unfit
+from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_kinds import (
+    MAIL_ACCESS,
+    RECEIVE_CONNECTOR,
+    Kind,
+)
+from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_values import Name, read_boolean, read_name
+from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_wishes import Refused, Wishes, version_of
+
+_ANSWER = re.compile(r'<<"postern">>(.*?)<<"end">>', re.DOTALL)
+
+PERMISSIONS = "permissions"
+SERVICES = "services"
+COMPONENTS = "components"
+FIREWALL = "firewall"
+PRESSURE = "pressure"
+
+
+# --- the question ----------------------------------------------------------------------------------------------------
+
+
+def queries(wishes: Wishes) -> list[dict[str, Any]]:
+    """What a server is asked: everything that the wishes are about, and all that decides on who may relay."""
+    identity = ["Name", "Identity", "DistinguishedName", "Server"]
+    found = [
+        _query(RECEIVE_CONNECTOR.variable, RECEIVE_CONNECTOR, [*identity, *_names(RECEIVE_CONNECTOR)]),
+        {
+            **_empty(PERMISSIONS, "Get-ADPermission"),
+            "properties": ["User", "ExtendedRights", "Deny", "IsInherited"],
+            "each": RECEIVE_CONNECTOR.variable,
+        },
+        {
+            **_empty(PRESSURE, "Get-ExchangeDiagnosticInfo"),
+            "parameters": {"Process": "EdgeTransport", "Component": "ResourceThrottling"},
+            "server_parameter": "Server",
+            "properties": ["Result"],
+            "volatile": True,
+        },
+    ]
+    services: list[str] = []
+    for settings in wishes.settings:
+        if settings.properties:
+            found.append(_query(settings.kind.variable, settings.kind, list(settings.properties)))
+        if settings.kind in MAIL_ACCESS:
+            services += settings.kind.services
+    if services:
+        found.append(
+            {
+                **_empty(SERVICES, "Get-Service"),
+                "parameters": {"Name": services},
+                "properties": ["Name", "Status", "StartType"],
+            }
+        )
+        found.append(
+            {
+                **_empty(COMPONENTS, "Get-ServerComponentState"),
+                "server_parameter": "Identity",
+                "properties": ["Component", "State", "ServerWideOfflineIsOffline"],
+            }
+        )
+    if wishes.edge_traversal_ports:
+        found.append(
+            {
+                **_empty(FIREWALL, "Get-LocalPortFirewallRule"),
+                "parameters": {"LocalPort": sorted(map(str, wishes.edge_traversal_ports))},
+                "properties": [
+                    "Name",
+                    "DisplayName",
+                    "Direction",
+                    "LocalPort",
+                    "Program",
+                    "EdgeTraversalPolicy",
+                    "PolicyStoreSourceType",
+                ],
+            }
+        )
+    return found
+
+
+def _names(kind: Kind) -> list[str]:
+    return [entry.name for entry in kind.properties]
+
+
+def _query(name: str, kind: Kind, properties: list[str]) -> dict[str, Any]:
+    return {**_empty(name, kind.get), "server_parameter": kind.get_by, "properties": properties}
+
+
+def _empty(name: str, command: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "command": command,
+        "parameters": {},
+        "server_parameter": "",
+        "properties": [],
+        "each": "",
+        "volatile": False,
+    }
+
+
+def standard_input(scripts: Iterable[str], data: Mapping[str, Any]) -> str:
+    """The document that the bootstrap reads. ASCII alone, whatever code page the host has."""
+    return json.dumps({"scripts": list(scripts), "data": data}, ensure_ascii=True)
+
+
+# --- the answer ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The document that came back."""
+
+    document: Mapping[str, Any]
+
+    @property
+    def fatal(self) -> Mapping[str, Any] | None:
+        """The error that ended the script, with the stage in ``command``."""
+        return self.document.get("fatal")
+
+    @property
+    def digest(self) -> str:
+        """What the server's state is known by."""
+        return str(self.document["digest"])
+
+
+def read_answer(output: str) -> Answer | None:
+    """The one document in the script's output, whatever else stands there; None where there is none."""
+    found = _ANSWER.findall(output)
+    if not found:
+        return None
+    try:
+        document = json.loads(found[-1])
+    except ValueError:
+        return None
+    return Answer(document) if isinstance(document, dict) else None
+
+
+@dataclass(frozen=True)
+class Connector:
+    """A receive connector as the server has it, and the extended rights of accounts on it."""
+
+    name: str
+    identity: str
+    distinguished_name: str
+    raw: Mapping[str, Any]
+    rights: Mapping[Name, frozenset[Name]]
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server as it is."""
+
+    name: str
+    fqdn: str
+    version: str
+    build: str
+    connectors: tuple[Connector, ...]
+    settings: Mapping[str, Mapping[str, Any]]
+    services: Mapping[str, Mapping[str, Any]]
+    components: Mapping[str, Mapping[str, Any]]
+    firewall: tuple[Mapping[str, Any], ...]
+    pressure: str
+
+
+def error_sentence(error: Mapping[str, Any]) -> str:
+    """What a cmdlet says is wrong, as a part of a sentence."""
+    message = " ".join(str(error.get("message", "")).split()).rstrip(".")
+    if _is_unknown_command(error):
+        return f"the account has no right to run {error['command']}, or the server has no such command"
+    return message or str(error.get("id") or "no reason was given")
+
+
+def _is_unknown_command(error: Mapping[str, Any]) -> bool:
+    return "CommandNotFound" in f"{error.get('id')}{error.get('reason')}"
+
+
+def read_server(answer: Answer, wishes: Wishes) -> Server:
+    """The server in an answer.
+
+    :raises Refused: where something that is needed couldn't be read, or isn't as it must be.
+    """
+    document = answer.document
+    about = document["server"]
+    version = version_of(str(about.get("AdminDisplayVersion")))
+    name = str(about.get("Name"))
+    if version is None:
+        raise Refused(
+            [f"{name} says that it is {about.get('AdminDisplayVersion')!r}, not Exchange 2010 to SE; take it out."]
+        )
+    read = document["read"]
+    sentences = []
+    for query in queries(wishes):
+        error = read[query["name"]].get("error")
+        # A server whose back pressure can't be read is configured all the same.
+        if error and query["name"] != PRESSURE:
+            sentences.append(
+                f"{query['command']} can't be read on {name}: {error_sentence(error)}; nothing was changed."
+            )
+    if sentences:
+        raise Refused(sentences)
+    settings = {}
+    for wish in wishes.settings:
+        objects = read[wish.kind.variable]["objects"] if wish.properties else [{}]
+        if len(objects) != 1:
+            raise Refused([f"{wish.kind.get} found {len(objects)} objects on {name}, not one; nothing was changed."])
+        settings[wish.kind.variable] = objects[0]
+    return Server(
+        name=name,
+        fqdn=str(about.get("Fqdn")),
+        version=version,
+        build=str(about.get("AdminDisplayVersion")),
+        connectors=_connectors(read, name),
+        settings=settings,
+        services={str(entry["Name"]).lower(): entry for entry in _objects(read, SERVICES)},
+        components={str(entry["Component"]).lower(): entry for entry in _objects(read, COMPONENTS)},
+        firewall=tuple(_objects(read, FIREWALL)),
+        pressure=_pressure(_objects(read, PRESSURE)),
+    )
+
+
+def _objects(read: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+    return list(read.get(name, {}).get("objects") or ())
+
+
+def _connectors(read: Mapping[str, Any], server: str) -> tuple[Connector, ...]:
+    rights: dict[str, dict[Name, set[Name]]] = {}
+    for entry in _objects(read, PERMISSIONS):
+        if _flag(entry.get("Deny")) or _flag(entry.get("IsInherited")) or not entry.get("ExtendedRights"):
+            continue
+        found = rights.setdefault(entry["Of"], {}).setdefault(read_name(str(entry["User"])), set())
+        listed = entry["ExtendedRights"]
+        found.update(read_name(str(right)) for right in (listed if isinstance(listed, list) else [listed]))
+    connectors: dict[str, Connector] = {}
+    for raw in _objects(read, RECEIVE_CONNECTOR.variable):
+        name = str(raw["Name"])
+        identity = str(raw.get("Identity") or f"{server}\\{name}")
+        if name.lower() in connectors:
+            raise Refused(
+                [f"{server} has two receive connectors {name!r}, so that neither can be meant; rename or remove one."]
+            )
+        connectors[name.lower()] = Connector(
+            name,
+            identity,
+            str(raw.get("DistinguishedName") or identity),
+            raw,
+            {user: frozenset(names) for user, names in rights.get(identity, {}).items()},
+        )
+    return tuple(connectors.values())
+
+
+def _flag(value: Any) -> bool:
+    try:
+        return read_boolean(value)
+    except Unfit:
+        return False
+
+
+def _pressure(objects: list[dict[str, Any]]) -> str:
+    """The transport service's own word for its load; empty where it said none."""
+    text = str(objects[0].get("Result") or "") if objects else ""
+    found = re.search(r"<AggregateUse>\s*(\w+)\s*</AggregateUse>", text)
+    return found[1] if found else ""

@@ -1,0 +1,303 @@
+# Copyright (c) 2026 postern.mail_gateway contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the role's variables ask of a server, read into exact values before any server is asked anything."""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_values import Unfit, show
+from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_kinds import (
+    MAIL_ACCESS,
+    RECEIVE_CONNECTOR,
+    SETTINGS,
+    VERSIONS,
+    Kind,
+)
+from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_values import (
+    Name,
+    Range,
+    Wanted,
+    read_boolean,
+    read_name,
+    read_range,
+    read_wanted,
+)
+
+SERVER_PLACE = "{server}"
+"""Stands for the server's name in the name of a connector: setup names the default ones after the server."""
+
+_FORBIDDEN_IN_NAMES = re.compile(r"[\x00-\x1f\x7f\\]")
+
+
+class Refused(ValueError):
+    """Something can't be done; ``sentences`` say what and why, one each."""
+
+    def __init__(self, sentences: Iterable[str]) -> None:
+        self.sentences = list(sentences)
+        super().__init__("\n".join(self.sentences))
+
+
+@dataclass(frozen=True)
+class ConnectorWish:
+    """A receive connector as it is to be. ``rights`` is None where rights are nobody's business here."""
+
+    path: str
+    name: str
+    default: bool
+    present: bool
+    properties: Mapping[str, Wanted]
+    rights: Mapping[Name, frozenset[Name]] | None
+
+
+@dataclass(frozen=True)
+class SettingsWish:
+    """Settings of which a server has one object, and whether its services are to run (None: as they are)."""
+
+    kind: Kind
+    path: str
+    properties: Mapping[str, Wanted]
+    enabled: bool | None = None
+
+
+@dataclass(frozen=True)
+class Neighbourhood:
+    """Who is around the server: what the safety of its connectors is judged by.
+
+    ``servers`` are the addresses of all Exchange servers, ``gateways`` those from which anybody's mail comes,
+    ``relays`` those that only relay clients use. ``acknowledged`` are ranges of public addresses that may relay.
+    """
+
+    servers: tuple[Range, ...] = ()
+    gateways: tuple[Range, ...] = ()
+    relays: tuple[Range, ...] = ()
+    acknowledged: tuple[Range, ...] = ()
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """Everything that is asked of one server."""
+
+    connectors: tuple[ConnectorWish, ...] = ()
+    settings: tuple[SettingsWish, ...] = ()
+    edge_traversal_ports: frozenset[int] = frozenset()
+    neighbourhood: Neighbourhood = field(default_factory=Neighbourhood)
+
+
+class _Reader:
+    """Collects sentences while it reads."""
+
+    def __init__(self) -> None:
+        self.sentences: list[str] = []
+
+    def note(self, path: str, text: str) -> None:
+        self.sentences.append(f"{path} {text}" if text.endswith("?") else f"{path} {text}.")
+
+    def unfit(self, path: str, value: Any, unfit: Unfit) -> None:
+        self.note(path, f"is {show(value)}, {unfit.text}")
+
+
+def read_wishes(arguments: Mapping[str, Any]) -> Wishes:
+    """The wishes in the module's arguments.
+
+    :raises Refused: with a sentence for everything that is wrong.
+    """
+    reader = _Reader()
+    connectors = _connectors(reader, arguments.get("receive_connectors") or [])
+    settings = []
+    for kind in SETTINGS:
+        value = arguments.get(kind.variable.removeprefix("exchange_"))
+        if value is not None:
+            settings.append(_settings(reader, kind, value))
+    ports = frozenset(arguments.get("edge_traversal_ports") or ())
+    for port in sorted(ports - {110, 143, 993, 995}):
+        text = "but must be one of 110, 143, 993 and 995, the ports of IMAP and POP clients"
+        reader.unfit("exchange_edge_traversal_ports", port, Unfit(text))
+    neighbourhood = Neighbourhood(
+        servers=_ranges(reader, arguments, "server_addresses"),
+        gateways=_ranges(reader, arguments, "gateway_addresses"),
+        relays=_ranges(reader, arguments, "relay_addresses"),
+        acknowledged=_ranges(reader, arguments, "acknowledged_relay_networks"),
+    )
+    if reader.sentences:
+        raise Refused(reader.sentences)
+    return Wishes(tuple(connectors), tuple(settings), ports, neighbourhood)
+
+
+def _ranges(reader: _Reader, arguments: Mapping[str, Any], name: str) -> tuple[Range, ...]:
+    found = []
+    for index, value in enumerate(arguments.get(name) or ()):
+        try:
+            entry = read_range(value)
+            if name.endswith("_addresses") and entry.size > 1:
+                raise Unfit("but must be one address")
+            if entry.whole:
+                raise Unfit("which is everybody")
+            found.append(entry)
+        except Unfit as unfit:
+            reader.unfit(f"exchange_{name}[{index}]", value, unfit)
+    return tuple(found)
+
+
+def _connectors(reader: _Reader, value: Any) -> list[ConnectorWish]:
+    wishes: list[ConnectorWish] = []
+    for index, entry in enumerate(value):
+        wish = _connector(reader, f"{RECEIVE_CONNECTOR.variable}[{index}]", entry)
+        if wish is None:
+            continue
+        twin = next((known for known in wishes if _same(known, wish)), None)
+        if twin is not None:
+            what = "default" if wish.default else f"name {show(wish.name)}"
+            reader.note(wish.path, f"has the {what}, which {twin.path} has already; put both into one entry")
+        wishes.append(wish)
+    return wishes
+
+
+def _same(one: ConnectorWish, other: ConnectorWish) -> bool:
+    return one.default == other.default and one.name.lower() == other.name.lower()
+
+
+def _connector(reader: _Reader, path: str, entry: Mapping[str, Any]) -> ConnectorWish | None:
+    default = bool(entry.get("default"))
+    name = entry.get("name") or ""
+    if default == bool(name):
+        reader.note(path, "must have either a name or default: true")
+        return None
+    unknown = _FORBIDDEN_IN_NAMES.search(name)
+    if unknown or name != name.strip() or len(name) > 64:
+        text = "but must be at most 64 characters on one line, without backslash, and without spaces around it"
+        reader.unfit(f"{path}.name", name, Unfit(text))
+        return None
+    present = entry.get("state", "present") == "present"
+    if default and not present:
+        reader.note(path, "would remove the default connector, by which Exchange servers reach this one; take it out")
+    properties = _properties(reader, RECEIVE_CONNECTOR, f"{path}.properties", entry.get("properties") or {})
+    rights = entry.get("extended_rights")
+    return ConnectorWish(
+        path, name, default, present, properties, None if rights is None else _rights(reader, path, rights)
+    )
+
+
+def _rights(reader: _Reader, path: str, value: Any) -> dict[Name, frozenset[Name]]:
+    found: dict[Name, frozenset[Name]] = {}
+    for index, entry in enumerate(value):
+        here = f"{path}.extended_rights[{index}]"
+        rights = set()
+        for right in entry.get("rights") or ():
+            if not isinstance(right, str) or not re.fullmatch(r"ms-Exch-[A-Za-z-]+", right, re.ASCII | re.IGNORECASE):
+                text = "but must be an extended right such as ms-Exch-SMTP-Accept-Any-Recipient"
+                reader.unfit(f"{here}.rights", right, Unfit(text))
+            else:
+                rights.add(read_name(right))
+        user = read_name(entry["user"])
+        if not user.key or re.search(r"[\x00-\x1f]", user.key):
+            reader.unfit(f"{here}.user", entry["user"], Unfit("but must be the name of an account"))
+        found[user] = found.get(user, frozenset()) | frozenset(rights)
+    return found
+
+
+def _properties(reader: _Reader, kind: Kind, path: str, values: Mapping[str, Any]) -> dict[str, Wanted]:
+    found: dict[str, Wanted] = {}
+    for name, value in values.items():
+        known = kind.known(str(name))
+        if known is None:
+            close = difflib.get_close_matches(str(name).lower(), [entry.name.lower() for entry in kind.properties], 1)
+            right = kind.known(close[0]) if close else None
+            ending = f"did you mean {right.name}?" if right else f"{kind.set} has no such parameter that can be set"
+            reader.note(f"{path}.{name}", f"isn't known; {ending}")
+            continue
+        if known.name in found:
+            reader.note(f"{path}.{name}", f"is {known.name} once more; take one of them out")
+            continue
+        try:
+            found[known.name] = read_wanted(known.type, value)
+        except Unfit as unfit:
+            reader.unfit(f"{path}.{known.name}", value, unfit)
+    return found
+
+
+def _settings(reader: _Reader, kind: Kind, value: Mapping[str, Any]) -> SettingsWish:
+    enabled = value.get("enabled")
+    if enabled is not None and kind in MAIL_ACCESS:
+        try:
+            enabled = read_boolean(enabled)
+        except Unfit as unfit:
+            reader.unfit(f"{kind.variable}.enabled", enabled, unfit)
+            enabled = None
+    properties = _properties(reader, kind, f"{kind.variable}.properties", value.get("properties") or {})
+    return SettingsWish(kind, kind.variable, properties, enabled)
+
+
+def check_version(wishes: Wishes, version: str) -> list[str]:
+    """A sentence for each property (and kind) that this version of Exchange doesn't have."""
+    sentences = []
+    for path, kind, properties in _all_properties(wishes):
+        if _older(version, kind.since) and (properties or kind in SETTINGS):
+            sentences.append(
+                f"{path} is for Exchange {kind.since} and later, and this server is {version}; take it out."
+            )
+            continue
+        for name in properties:
+            known = kind.known(name)
+            if known is not None and _older(version, known.since):
+                text = f"is known to Exchange from {known.since} on, and this server is {version}; take it out"
+                sentences.append(f"{path}.properties.{name} {text}.")
+    return sentences
+
+
+def _all_properties(wishes: Wishes) -> Iterable[tuple[str, Kind, Mapping[str, Wanted]]]:
+    for connector in wishes.connectors:
+        yield connector.path, RECEIVE_CONNECTOR, connector.properties
+    for settings in wishes.settings:
+        yield settings.path, settings.kind, settings.properties
+
+
+def _older(version: str, since: str) -> bool:
+    return VERSIONS.index(version) < VERSIONS.index(since)
+
+
+def version_of(text: str) -> str | None:
+    """Exchange's version, from "Version 15.2 (Build 1748.10)"; None for one that isn't known here.
+
+    Builds of 15.2 from 2562 on are the Subscription Edition.
+    """
+    found = re.search(r"([0-9]+)\.([0-9]+)\s*\(Build ([0-9]+)\.", text)
+    if not found:
+        return None
+    major, minor, build = map(int, found.groups())
+    if major == 14:
+        return "2010"
+    if (major, minor) == (15, 2):
+        return "SE" if build >= 2562 else "2019"
+    return {(15, 0): "2013", (15, 1): "2016"}.get((major, minor))
+
+
+def is_public(entry: Range) -> bool:
+    """Whether the range holds any address of the public Internet (or of another special purpose)."""
+    return not any(private.holds(entry) for private in _PRIVATE)
+
+
+# RFC 1918, RFC 6598, RFC 4193; loopback and link-local addresses (RFC 1122, RFC 4291) never come from outside.
+_PRIVATE = tuple(
+    Range(network.version, int(network.network_address), int(network.broadcast_address))
+    for network in map(
+        ipaddress.ip_network,
+        (
+            "10.0.0.0/8",
+            "172.16.0.0/12",
+            "192.168.0.0/16",
+            "100.64.0.0/10",
+            "127.0.0.0/8",
+            "169.254.0.0/16",
+            "fc00::/7",
+            "fe80::/10",
+            "::1/128",
+        ),
+    )
+)

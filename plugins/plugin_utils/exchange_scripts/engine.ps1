@@ -1,0 +1,250 @@
+# Reads and changes an Exchange server as the data say that come with it. Windows PowerShell 5.1.
+#
+# Data only: the names of commands are held against the list below, their parameters are splatted, and no text becomes
+# script. What comes out is one JSON document between two marks that no JSON text can hold.
+
+$ExchangeCommands = @(
+    'Get-ExchangeServer'
+    'Get-ReceiveConnector', 'New-ReceiveConnector', 'Set-ReceiveConnector', 'Remove-ReceiveConnector'
+    'Get-ADPermission', 'Add-ADPermission', 'Remove-ADPermission'
+    'Get-ImapSettings', 'Set-ImapSettings', 'Get-PopSettings', 'Set-PopSettings'
+    'Get-TransportService', 'Set-TransportService'
+    'Get-FrontendTransportService', 'Set-FrontendTransportService'
+    'Get-ServerComponentState', 'Set-ServerComponentState'
+    'Get-ExchangeDiagnosticInfo'
+)
+$WindowsCommands = @(
+    'Get-Service', 'Set-Service', 'Start-Service', 'Stop-Service'
+    'Set-NetFirewallRule'
+    'Get-LocalPortFirewallRule'
+    'Get-LoopbackAdapter', 'New-LoopbackAdapter', 'Rename-NetAdapter', 'Disable-NetAdapterBinding'
+    'Get-NetIPInterface', 'Set-NetIPInterface', 'Set-WeakHostModel'
+    'Get-NetIPAddress', 'New-NetIPAddress', 'Remove-NetIPAddress'
+    'Set-DnsClient', 'Set-NetBiosOption'
+)
+
+function ConvertTo-JsonString {
+    # 5.1 writes the console in the system's code page: whatever isn't plain ASCII is escaped.
+    param([string] $Text)
+    if ($Text -cmatch '[^\x20-\x21\x23-\x5b\x5d-\x7e]') {
+        $Text = [regex]::Replace($Text, '[^\x20-\x21\x23-\x5b\x5d-\x7e]', { '\u{0:x4}' -f [int][char]$args[0].Value })
+    }
+    '"' + $Text + '"'
+}
+
+function ConvertTo-PlainJson {
+    # In place of ConvertTo-Json, which makes numbers of enumerations and objects of arrays that passed a pipeline.
+    param($Value)
+    if ($null -eq $Value) { return 'null' }
+    if ($Value -is [bool]) { if ($Value) { return 'true' } else { return 'false' } }
+    if ($Value -is [string]) { return ConvertTo-JsonString $Value }
+    if ($Value -is [int] -or $Value -is [long] -or $Value -is [uint32] -or $Value -is [byte] -or $Value -is [uint16]) {
+        return $Value.ToString([Globalization.CultureInfo]::InvariantCulture)
+    }
+    if ($Value -is [Collections.IDictionary]) {
+        $pairs = foreach ($key in $Value.Keys) { (ConvertTo-JsonString $key) + ':' + (ConvertTo-PlainJson $Value[$key]) }
+        return '{' + (@($pairs) -join ',') + '}'
+    }
+    if ($Value -is [Collections.IEnumerable]) {
+        $items = foreach ($item in $Value) { ConvertTo-PlainJson $item }
+        return '[' + (@($items) -join ',') + ']'
+    }
+    ConvertTo-JsonString ([string]$Value)
+}
+
+function ConvertTo-ErrorTable {
+    param($ErrorRecord, [string] $Command)
+    @{
+        command = $Command
+        message = [string]$ErrorRecord.Exception.Message
+        id      = [string]$ErrorRecord.FullyQualifiedErrorId
+        reason  = [string]$ErrorRecord.CategoryInfo.Reason
+    }
+}
+
+function ConvertTo-ParameterTable {
+    param($Object)
+    $table = @{}
+    foreach ($property in $Object.PSObject.Properties) {
+        $value = $property.Value
+        if ($value -is [Management.Automation.PSCustomObject]) {
+            # The one kind of object among parameters: a secret.
+            $value = ConvertTo-SecureString -String $value.secure -AsPlainText -Force
+        }
+        $table[$property.Name] = $value
+    }
+    $table
+}
+
+function Invoke-Command51 {
+    # Runs one command of the lists; whatever it says is wrong ends it.
+    param([string] $Name, [hashtable] $Parameters)
+    if ($ExchangeCommands -notcontains $Name -and $WindowsCommands -notcontains $Name) {
+        throw "The command $Name is not one that this program runs."
+    }
+    & $Name @Parameters -ErrorAction Stop
+}
+
+function Open-ExchangeSession {
+    # Called with a dot, since the management shell's own scripts leave their functions where they are called from.
+    param([string] $Way, [string] $Fqdn)
+    if ($Way -eq 'present') { return }
+    if ($Fqdn -notmatch '^[A-Za-z0-9._-]+$') { throw "'$Fqdn' is not the name of a server." }
+    if ($Way -eq 'remote') {
+        $session = New-PSSession -ConfigurationName Microsoft.Exchange -ConnectionUri "http://$Fqdn/PowerShell/" -Authentication Kerberos
+        # A command that the account has no right to is not in the session; whoever calls it is told so.
+        $null = Import-PSSession -Session $session -CommandName $ExchangeCommands -DisableNameChecking -AllowClobber -ErrorAction SilentlyContinue
+        return
+    }
+    if (-not $env:ExchangeInstallPath) { throw 'The Exchange management shell is not installed: ExchangeInstallPath is not set.' }
+    # Exchange's own scripts are written for neither of these.
+    Set-StrictMode -Off
+    $ErrorActionPreference = 'Continue'
+    . (Join-Path (Join-Path $env:ExchangeInstallPath 'bin') 'RemoteExchange.ps1')
+    Connect-ExchangeServer -ServerFqdn $Fqdn -ClientApplication:ManagementShell
+    $ErrorActionPreference = 'Stop'
+    Set-StrictMode -Version Latest
+}
+
+function Select-PlainProperty {
+    # The named properties as plain values; one that this version doesn't have is left out.
+    param($Object, $Names)
+    $table = @{}
+    foreach ($name in $Names) {
+        $property = $Object.PSObject.Properties[$name]
+        if ($null -eq $property) { continue }
+        $value = $property.Value
+        if ($null -eq $value -or $value -is [string] -or $value -is [bool] -or $value -is [int] -or $value -is [long] -or $value -is [uint32] -or $value -is [byte]) {
+            $table[$name] = $value
+        } elseif ($value -is [Collections.IEnumerable]) {
+            $table[$name] = @(foreach ($item in $value) { [string]$item })
+        } else {
+            $table[$name] = [string]$value
+        }
+    }
+    $table
+}
+
+function Get-PermissionIdentity {
+    # The distinguished name is the one that no other object has: connectors of all servers have the same names.
+    param([hashtable] $Connector)
+    if ($Connector['DistinguishedName']) { $Connector['DistinguishedName'] } else { $Connector['Identity'] }
+}
+
+function Invoke-Query {
+    param($Query, [string] $Server, [hashtable] $Read)
+    $objects = New-Object System.Collections.ArrayList
+    $parameters = ConvertTo-ParameterTable $Query.parameters
+    if ($Query.server_parameter) { $parameters[$Query.server_parameter] = $Server }
+    try {
+        if (-not $Query.each) {
+            foreach ($found in @(Invoke-Command51 $Query.command $parameters)) {
+                if ($null -ne $found) { $null = $objects.Add((Select-PlainProperty $found $Query.properties)) }
+            }
+        } elseif ($Read[$Query.each]['objects']) {
+            foreach ($source in $Read[$Query.each]['objects']) {
+                $parameters['Identity'] = Get-PermissionIdentity $source
+                foreach ($found in @(Invoke-Command51 $Query.command $parameters)) {
+                    if ($null -eq $found) { continue }
+                    $table = Select-PlainProperty $found $Query.properties
+                    $table['Of'] = $source['Identity']
+                    $null = $objects.Add($table)
+                }
+            }
+        }
+    } catch {
+        return @{ objects = @(); error = (ConvertTo-ErrorTable $_ $Query.command) }
+    }
+    @{ objects = $objects.ToArray() }
+}
+
+function ConvertTo-StableJson {
+    # The same text for the same objects, in whatever order their properties and they themselves came.
+    param([hashtable] $Read, $Queries)
+    $lines = foreach ($query in $Queries) {
+        if ($query.volatile) { continue }
+        foreach ($object in $Read[$query.name]['objects']) {
+            $ordered = [ordered]@{}
+            foreach ($name in @($object.Keys | Sort-Object)) { $ordered[$name] = $object[$name] }
+            $query.name + (ConvertTo-PlainJson $ordered)
+        }
+    }
+    (@($lines) | Sort-Object) -join "`n"
+}
+
+function Get-Digest {
+    param([string] $Text)
+    $sha = [Security.Cryptography.SHA256]::Create()
+    try { [BitConverter]::ToString($sha.ComputeHash([Text.Encoding]::UTF8.GetBytes($Text))) } finally { $sha.Dispose() }
+}
+
+function Invoke-Operation {
+    # One after the other. After the first that fails only those that must happen anyway are run.
+    param($Operations)
+    $failed = $false
+    foreach ($operation in $Operations) {
+        if ($failed -and -not $operation.always) { @{ state = 'left' }; continue }
+        try {
+            $parameters = ConvertTo-ParameterTable $operation.parameters
+            if ($operation.connector) {
+                # A connector's permissions are found by its distinguished name, which a new one has only now.
+                $found = Invoke-Command51 'Get-ReceiveConnector' @{ Identity = $operation.connector }
+                $parameters['Identity'] = Get-PermissionIdentity (Select-PlainProperty $found @('DistinguishedName', 'Identity'))
+            }
+            $null = Invoke-Command51 $operation.command $parameters
+            @{ state = 'done' }
+        } catch {
+            $failed = $true
+            @{ state = 'failed'; error = (ConvertTo-ErrorTable $_ $operation.command) }
+        }
+    }
+}
+
+function Write-Answer {
+    param([hashtable] $Answer)
+    [Console]::Out.Write("`n<<""postern"">>" + (ConvertTo-PlainJson $Answer) + "<<""end"">>`n")
+}
+
+function Invoke-ExchangeConfiguration {
+    param($Data)
+    $answer = @{}
+    $before = @()
+    $stage = 'session'
+    try {
+        $before = @(Get-PSSession | ForEach-Object { $_.InstanceId })
+        $name = [string]$Data.server
+        if (-not $name) { $name = [Environment]::MachineName }
+        $fqdn = $name
+        if ($fqdn -notmatch '\.' -and $Data.session -ne 'present') { $fqdn = [Net.Dns]::GetHostEntry($name).HostName }
+        . Open-ExchangeSession -Way $Data.session -Fqdn $fqdn
+
+        $stage = 'server'
+        $servers = @(Invoke-Command51 'Get-ExchangeServer' @{ Identity = $name })
+        $server = [string]$servers[0].Name
+        $answer['server'] = Select-PlainProperty $servers[0] @('Name', 'Fqdn', 'AdminDisplayVersion', 'ServerRole', 'IsEdgeServer')
+
+        $stage = 'read'
+        $read = @{}
+        foreach ($query in $Data.queries) {
+            $read[$query.name] = Invoke-Query -Query $query -Server $server -Read $read
+        }
+        $answer['digest'] = Get-Digest (ConvertTo-StableJson $read $Data.queries)
+
+        if ($Data.mode -ne 'apply') {
+            $answer['read'] = $read
+        } elseif ($answer['digest'] -ne $Data.expected) {
+            $answer['moved'] = $true
+        } else {
+            $stage = 'apply'
+            $answer['operations'] = @(Invoke-Operation $Data.operations)
+        }
+    } catch {
+        $answer['fatal'] = ConvertTo-ErrorTable $_ $stage
+    } finally {
+        # Whoever opened them, the management shell's scripts included.
+        foreach ($session in @(Get-PSSession)) {
+            if ($before -notcontains $session.InstanceId) { Remove-PSSession -Session $session }
+        }
+        Write-Answer $answer
+    }
+}

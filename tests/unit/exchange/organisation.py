@@ -1,0 +1,331 @@
+"""A server in Python that answers as the scripts do, for tests that need many of them; and values for wishes."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from typing import Any
+
+from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_kinds import RECEIVE_CONNECTOR
+from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_plan import Plan, make_plan
+from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_state import (
+    Answer,
+    Server,
+    queries,
+    read_server,
+)
+from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_wishes import Wishes, read_wishes
+
+EVERYBODY = ["::-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "0.0.0.0-255.255.255.255"]
+ANONYMOUS = "NT AUTHORITY\\ANONYMOUS LOGON"
+RELAY = "ms-Exch-SMTP-Accept-Any-Recipient"
+VERSIONS = {
+    "2010": "Version 14.3 (Build 123.4)",
+    "2013": "Version 15.0 (Build 1497.2)",
+    "2016": "Version 15.1 (Build 2507.6)",
+    "2019": "Version 15.2 (Build 1748.10)",
+    "SE": "Version 15.2 (Build 2562.17)",
+}
+SERVER_AUTH = "Tls, Integrated, BasicAuth, BasicAuthRequireTLS, ExchangeServer"
+
+# What a new connector has, in the texts of a remote session.
+CUSTOM = {
+    "Enabled": True,
+    "AuthMechanism": "Tls",
+    "PermissionGroups": "None",
+    "Banner": "",
+    "Comment": "",
+    "ProtocolLoggingLevel": "None",
+    "SizeEnabled": "Enabled",
+    "ExtendedProtectionPolicy": "None",
+    "MessageRateSource": "IPAddress",
+    "DefaultDomain": None,
+    "TlsCertificateName": None,
+    "TlsDomainCapabilities": [],
+    "MaxMessageSize": "36 MB (37,748,736 bytes)",
+    "MaxHeaderSize": "256 KB (262,144 bytes)",
+    "MaxInboundConnectionPerSource": "20",
+    "MaxInboundConnectionPercentagePerSource": 2,
+    "MaxInboundConnection": "5000",
+    "MaxProtocolErrors": "5",
+    "MessageRateLimit": "Unlimited",
+    "MaxRecipientsPerMessage": 200,
+    "TarpitInterval": "00:00:05",
+    "ConnectionTimeout": "00:10:00",
+    "ConnectionInactivityTimeout": "00:05:00",
+    "RequireTLS": False,
+    "EnableAuthGSSAPI": False,
+    "SmtpUtf8Enabled": True,
+    "BareLinefeedRejectionEnabled": False,
+}
+
+
+def connector(server: str, name: str, **properties: Any) -> dict[str, Any]:
+    """A connector as ``Get-ReceiveConnector`` shows it."""
+    return {
+        "Name": name,
+        "Identity": f"{server}\\{name}",
+        "DistinguishedName": f"CN={name},CN=SMTP Receive Connectors,CN=Protocols,CN={server}",
+        "Server": server,
+        "Fqdn": f"{server.lower()}.example.com",
+        **CUSTOM,
+        "Bindings": ["0.0.0.0:25", "[::]:25"],
+        "RemoteIPRanges": list(EVERYBODY),
+        "TransportRole": "FrontendTransport",
+        **properties,
+    }
+
+
+def fresh(name: str = "EX1", version: str = "2019") -> dict[str, Any]:
+    """The state of a new server."""
+
+    def made(title: str, port: int, role: str, **properties: Any) -> dict[str, Any]:
+        properties.setdefault("AuthMechanism", SERVER_AUTH)
+        return connector(
+            name,
+            f"{title} {name}",
+            Bindings=[f"0.0.0.0:{port}", f"[::]:{port}"],
+            TransportRole=role,
+            **properties,
+        )
+
+    front, hub = "FrontendTransport", "HubTransport"
+    servers = "ExchangeUsers, ExchangeServers, ExchangeLegacyServers"
+    connectors = [
+        made("Default", 2525, hub, PermissionGroups=servers, MaxInboundConnectionPerSource="Unlimited"),
+        made("Client Proxy", 465, hub, PermissionGroups="ExchangeUsers, ExchangeServers"),
+        made(
+            "Default Frontend", 25, front, PermissionGroups="AnonymousUsers, ExchangeServers, ExchangeLegacyServers"
+        ),
+        made("Outbound Proxy Frontend", 717, front, PermissionGroups="ExchangeServers"),
+        made("Client Frontend", 587, front, PermissionGroups="ExchangeUsers", AuthMechanism="Tls, BasicAuth"),
+    ]
+    settings = {
+        "EnableGSSAPIAndNTLMAuth": True,
+        "LoginType": "SecureLogin",
+        "X509CertificateName": name,
+        "ExternalConnectionSettings": [],
+        "MaxConnections": 2147483647,
+        "PreAuthenticatedConnectionTimeout": "00:01:00",
+        "Banner": "The Microsoft Exchange service is ready.",
+    }
+    return {
+        "server": {
+            "Name": name,
+            "Fqdn": f"{name.lower()}.example.com",
+            "AdminDisplayVersion": VERSIONS[version],
+            "ServerRole": "Mailbox",
+            "IsEdgeServer": False,
+        },
+        "exchange_receive_connectors": connectors,
+        "permissions": [],
+        "exchange_imap": [dict(settings)],
+        "exchange_pop": [dict(settings)],
+        "exchange_transport": [
+            {"IntraOrgConnectorProtocolLoggingLevel": "None", "ReceiveProtocolLogMaxAge": "30.00:00:00"}
+        ],
+        "exchange_frontend_transport": [{"IntraOrgConnectorProtocolLoggingLevel": "None"}],
+        "services": [
+            {"Name": service, "Status": "Stopped", "StartType": "Manual"}
+            for service in ("MSExchangeImap4", "MSExchangeIMAP4BE", "MSExchangePop3", "MSExchangePOP3BE")
+        ],
+        "components": [
+            {"Component": component, "State": "Active", "ServerWideOfflineIsOffline": False}
+            for component in ("ServerWideOffline", "ImapProxy", "PopProxy")
+        ],
+        "firewall": [
+            rule("imap", ["143", "993"], r"C:\Exchange\FrontEnd\PopImap\Microsoft.Exchange.Imap4Service.exe"),
+            rule("imap-any", ["143", "993"], "Any"),
+            rule("imap-be", ["1993", "9933"], r"C:\Exchange\ClientAccess\PopImap\Microsoft.Exchange.Imap4.exe"),
+            rule("other", ["143"], r"C:\Other\other.exe"),
+            rule("pop", ["110", "995"], r"C:\Exchange\FrontEnd\PopImap\Microsoft.Exchange.Pop3Service.exe"),
+        ],
+        "pressure": [{"Result": "<Diagnostics><AggregateUse>Low</AggregateUse></Diagnostics>"}],
+    }
+
+
+def rule(name: str, ports: list[str], program: str, **more: Any) -> dict[str, Any]:
+    """A firewall rule as the scripts show it."""
+    return {
+        "Name": name,
+        "DisplayName": f"Regel {name}",
+        "Direction": "Inbound",
+        "LocalPort": ports,
+        "Program": program,
+        "EdgeTraversalPolicy": "Block",
+        "PolicyStoreSourceType": "Local",
+        **more,
+    }
+
+
+class Machine:
+    """Answers questions, and acts on operations, as the scripts on a real server do."""
+
+    def __init__(self, state: dict[str, Any] | None = None) -> None:
+        self.state = state or fresh()
+        self.questions: list[dict[str, Any]] = []
+        self.applied: list[dict[str, Any]] = []
+        self.fail_at: int | None = None
+
+    # --- reading
+
+    def read(self, question: dict[str, Any]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for query in question["queries"]:
+            objects = copy.deepcopy(self.state[query["name"]])
+            if query["name"] == "permissions":
+                objects = [{**entry, "Of": entry["Of"]} for entry in objects]
+            kept = {*query["properties"], "Of"}
+            found[query["name"]] = {
+                "objects": [{name: value for name, value in entry.items() if name in kept} for entry in objects]
+            }
+        return found
+
+    def answer(self, question: dict[str, Any]) -> dict[str, Any]:
+        question = json.loads(json.dumps(question))
+        self.questions.append(question)
+        read = self.read(question)
+        steady = {name: value for name, value in read.items() if name != "pressure"}
+        digest = hashlib.sha256(json.dumps(steady, sort_keys=True).encode()).hexdigest()
+        document: dict[str, Any] = {"server": self.state["server"], "digest": digest}
+        if question["mode"] == "read":
+            document["read"] = read
+        elif question["expected"] != digest:
+            document["moved"] = True
+        else:
+            document["operations"] = self.apply(question["operations"])
+        return document
+
+    # --- changing
+
+    def apply(self, operations: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        outcomes: list[dict[str, Any]] = []
+        failed = False
+        for number, operation in enumerate(operations):
+            if failed and not operation["always"]:
+                outcomes.append({"state": "left"})
+            elif number == self.fail_at:
+                failed = True
+                error = {"message": "The operation couldn't be performed.", "id": "X", "reason": "Y"}
+                outcomes.append({"state": "failed", "error": {**error, "command": operation["command"]}})
+            else:
+                self.run(operation["command"], dict(operation["parameters"]), operation["connector"])
+                self.applied.append(operation)
+                outcomes.append({"state": "done"})
+        return outcomes
+
+    def run(self, command: str, parameters: dict[str, Any], connector_identity: str = "") -> None:
+        parameters.pop("Confirm", None)
+        connectors = self.state["exchange_receive_connectors"]
+        if command == "New-ReceiveConnector":
+            server = parameters.pop("Server")
+            parameters.pop("Usage")
+            connectors.append(connector(server, parameters.pop("Name"), **self.texts(parameters)))
+        elif command == "Set-ReceiveConnector":
+            self.found(connectors, parameters.pop("Identity")).update(self.texts(parameters))
+        elif command == "Remove-ReceiveConnector":
+            connectors.remove(self.found(connectors, parameters["Identity"]))
+            self.state["permissions"] = [
+                entry for entry in self.state["permissions"] if entry["Of"] != parameters["Identity"]
+            ]
+        elif command == "Add-ADPermission":
+            self.found(connectors, connector_identity)
+            self.state["permissions"].append(
+                {
+                    "Of": connector_identity,
+                    "User": parameters["User"],
+                    "ExtendedRights": list(parameters["ExtendedRights"]),
+                    "Deny": "False",
+                    "IsInherited": False,
+                }
+            )
+        elif command == "Remove-ADPermission":
+            gone = {right.lower() for right in parameters["ExtendedRights"]}
+            for entry in self.state["permissions"]:
+                if entry["Of"] == connector_identity and entry["User"].lower() == parameters["User"].lower():
+                    entry["ExtendedRights"] = [right for right in entry["ExtendedRights"] if right.lower() not in gone]
+        elif command in ("Start-Service", "Stop-Service", "Set-Service"):
+            service = next(e for e in self.state["services"] if e["Name"].lower() == parameters["Name"].lower())
+            if command == "Set-Service":
+                service["StartType"] = parameters["StartupType"]
+            else:
+                service["Status"] = "Running" if command == "Start-Service" else "Stopped"
+        elif command == "Set-ServerComponentState":
+            for entry in self.state["components"]:
+                if entry["Component"] == parameters["Component"]:
+                    entry["State"] = parameters["State"]
+        elif command == "Set-NetFirewallRule":
+            for entry in self.state["firewall"]:
+                if entry["Name"] == parameters["Name"]:
+                    entry["EdgeTraversalPolicy"] = parameters["EdgeTraversalPolicy"]
+        else:
+            name = {
+                "Set-ImapSettings": "exchange_imap",
+                "Set-PopSettings": "exchange_pop",
+                "Set-TransportService": "exchange_transport",
+                "Set-FrontendTransportService": "exchange_frontend_transport",
+            }[command]
+            assert (parameters.pop("Server", None) or parameters.pop("Identity")) == self.state["server"]["Name"]
+            self.state[name][0].update(self.texts(parameters))
+
+    @staticmethod
+    def found(connectors: list[dict[str, Any]], identity: str) -> dict[str, Any]:
+        (one,) = [entry for entry in connectors if identity.lower() == entry["Identity"].lower()]
+        return one
+
+    @staticmethod
+    def texts(parameters: dict[str, Any]) -> dict[str, Any]:
+        """Parameters as the server shows them afterwards."""
+        shown = {}
+        for name, value in parameters.items():
+            known = RECEIVE_CONNECTOR.known(name)
+            many = known is not None and known.type.many and not known.type.joined
+            shown[name] = [] if value is None and many else value
+        return shown
+
+
+def server_of(machine: Machine, wishes: Wishes) -> Server:
+    """The server as the planner sees it."""
+    document = machine.answer({"mode": "read", "server": "", "session": "present", "queries": queries(wishes)})
+    return read_server(Answer(document), wishes)
+
+
+def planned(machine: Machine, **arguments: Any) -> Plan:
+    """The plan for these arguments of the module."""
+    wishes = read_wishes(arguments)
+    return make_plan(wishes, server_of(machine, wishes))
+
+
+def converged(machine: Machine, **arguments: Any) -> Plan:
+    """Apply the plan; it must leave nothing to do."""
+    plan = planned(machine, **arguments)
+    machine.apply(
+        [
+            {
+                "command": operation.command,
+                "parameters": json.loads(json.dumps(operation.parameters)),
+                "always": operation.always,
+                "connector": operation.connector,
+            }
+            for operation in plan.operations
+        ]
+    )
+    again = planned(machine, **arguments)
+    assert again.operations == []
+    assert again.differences == []
+    return plan
+
+
+def relay_connector(*ranges: str, **more: Any) -> dict[str, Any]:
+    """The wish for a connector by which anonymous clients relay."""
+    return {
+        "name": "Relay",
+        "properties": {
+            "Bindings": ["0.0.0.0:25"],
+            "RemoteIPRanges": list(ranges),
+            "PermissionGroups": ["AnonymousUsers"],
+        },
+        "extended_rights": [{"user": ANONYMOUS, "rights": [RELAY]}],
+        **more,
+    }
