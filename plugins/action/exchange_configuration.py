@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleError
@@ -152,8 +151,8 @@ class ActionModule(ActionBase):
                 for operation, how in failed[1:]
             ]
             sentences.append(
-                f"Done before that: {_told(made)}. Not done: {_told(left)}. Correct what is wrong and run again: a new run "
-                "goes on from here."
+                f"Done before that: {_told(made)}. Not done: {_told(left)}. Correct what is wrong and run again: a new "
+                "run goes on from here."
             )
             raise Refused(sentences)
 
@@ -167,8 +166,8 @@ class ActionModule(ActionBase):
                 wanted = sorted(set(difference.after or ()) - set(difference.before or ()))
                 sentences.append(
                     f"{difference.title} on {server.name} isn't as it should be after the change: found "
-                    f"{'; '.join(found) or 'nothing'}, wanted {'; '.join(wanted) or 'nothing'}; somebody else changes it "
-                    "too, or Exchange doesn't take the value as it is written."
+                    f"{'; '.join(found) or 'nothing'}, wanted {'; '.join(wanted) or 'nothing'}; somebody else changes "
+                    "it too, or Exchange doesn't take the value as it is written."
                 )
             raise Refused(sentences)
 
@@ -223,9 +222,9 @@ def _fatal(error: Mapping[str, Any], question: Mapping[str, Any]) -> str:
     name = question["server"] or "the host"
     if error["command"] == "session":
         return (
-            f"No Exchange session opens on {name} in the way {question['session']!r} of exchange_session: {reason}; nothing "
-            "was changed. The account needs a logon that can be handed on (CredSSP, Kerberos delegation, or become with "
-            "runas)."
+            f"No Exchange session opens on {name} in the way {question['session']!r} of exchange_session: {reason}; "
+            "nothing was changed. The account needs a logon that can be handed on (CredSSP, Kerberos delegation, or "
+            "become with runas)."
         )
     if error["command"] == "server":
         return f"{name} isn't an Exchange server, or doesn't let the account see that it is one: {reason}."

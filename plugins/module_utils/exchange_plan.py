@@ -187,7 +187,7 @@ class _Connectors:
         self.wishes = {_name_of(wish, server).lower(): wish for wish in wishes.connectors}
         if len(self.wishes) < len(wishes.connectors):
             problems.append(
-                f"Two entries of {RECEIVE_CONNECTOR.variable} mean the same connector of {server.name}; make one of them."
+                f"Two entries of {RECEIVE_CONNECTOR.variable} mean one connector of {server.name}; make one of them."
             )
 
     def run(self) -> None:

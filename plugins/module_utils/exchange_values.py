@@ -170,7 +170,7 @@ def read_size(value: Any) -> int:
     if isinstance(value, str):
         if found := _WITH_BYTES.fullmatch(value):
             return int(re.sub(r"[^0-9]", "", found[1]))
-        if found := re.fullmatch(r"\s*([0-9]{1,15})\s*([KMGT]?B?)\s*", value, re.ASCII | re.IGNORECASE):
+        if found := re.fullmatch(r"\s*([0-9]{1,18})\s*([KMGT]?B?)\s*", value, re.ASCII | re.IGNORECASE):
             unit = found[2].upper()
             if unit in _UNITS:
                 return int(found[1]) * _UNITS[unit]

@@ -95,9 +95,7 @@ def fresh(name: str = "EX1", version: str = "2019") -> dict[str, Any]:
     connectors = [
         made("Default", 2525, hub, PermissionGroups=servers, MaxInboundConnectionPerSource="Unlimited"),
         made("Client Proxy", 465, hub, PermissionGroups="ExchangeUsers, ExchangeServers"),
-        made(
-            "Default Frontend", 25, front, PermissionGroups="AnonymousUsers, ExchangeServers, ExchangeLegacyServers"
-        ),
+        made("Default Frontend", 25, front, PermissionGroups="AnonymousUsers, ExchangeServers, ExchangeLegacyServers"),
         made("Outbound Proxy Frontend", 717, front, PermissionGroups="ExchangeServers"),
         made("Client Frontend", 587, front, PermissionGroups="ExchangeUsers", AuthMechanism="Tls, BasicAuth"),
     ]
@@ -217,34 +215,8 @@ class Machine:
 
     def run(self, command: str, parameters: dict[str, Any], connector_identity: str = "") -> None:
         parameters.pop("Confirm", None)
-        connectors = self.state["exchange_receive_connectors"]
-        if command == "New-ReceiveConnector":
-            server = parameters.pop("Server")
-            parameters.pop("Usage")
-            connectors.append(connector(server, parameters.pop("Name"), **self.texts(parameters)))
-        elif command == "Set-ReceiveConnector":
-            self.found(connectors, parameters.pop("Identity")).update(self.texts(parameters))
-        elif command == "Remove-ReceiveConnector":
-            connectors.remove(self.found(connectors, parameters["Identity"]))
-            self.state["permissions"] = [
-                entry for entry in self.state["permissions"] if entry["Of"] != parameters["Identity"]
-            ]
-        elif command == "Add-ADPermission":
-            self.found(connectors, connector_identity)
-            self.state["permissions"].append(
-                {
-                    "Of": connector_identity,
-                    "User": parameters["User"],
-                    "ExtendedRights": list(parameters["ExtendedRights"]),
-                    "Deny": "False",
-                    "IsInherited": False,
-                }
-            )
-        elif command == "Remove-ADPermission":
-            gone = {right.lower() for right in parameters["ExtendedRights"]}
-            for entry in self.state["permissions"]:
-                if entry["Of"] == connector_identity and entry["User"].lower() == parameters["User"].lower():
-                    entry["ExtendedRights"] = [right for right in entry["ExtendedRights"] if right.lower() not in gone]
+        if "ReceiveConnector" in command or "ADPermission" in command:
+            self.run_connector(command, parameters, connector_identity)
         elif command in ("Start-Service", "Stop-Service", "Set-Service"):
             service = next(e for e in self.state["services"] if e["Name"].lower() == parameters["Name"].lower())
             if command == "Set-Service":
@@ -268,6 +240,36 @@ class Machine:
             }[command]
             assert (parameters.pop("Server", None) or parameters.pop("Identity")) == self.state["server"]["Name"]
             self.state[name][0].update(self.texts(parameters))
+
+    def run_connector(self, command: str, parameters: dict[str, Any], identity: str) -> None:
+        connectors = self.state["exchange_receive_connectors"]
+        if command == "New-ReceiveConnector":
+            server = parameters.pop("Server")
+            parameters.pop("Usage")
+            connectors.append(connector(server, parameters.pop("Name"), **self.texts(parameters)))
+        elif command == "Set-ReceiveConnector":
+            self.found(connectors, parameters.pop("Identity")).update(self.texts(parameters))
+        elif command == "Remove-ReceiveConnector":
+            connectors.remove(self.found(connectors, parameters["Identity"]))
+            self.state["permissions"] = [
+                entry for entry in self.state["permissions"] if entry["Of"] != parameters["Identity"]
+            ]
+        elif command == "Add-ADPermission":
+            self.found(connectors, identity)
+            self.state["permissions"].append(
+                {
+                    "Of": identity,
+                    "User": parameters["User"],
+                    "ExtendedRights": list(parameters["ExtendedRights"]),
+                    "Deny": "False",
+                    "IsInherited": False,
+                }
+            )
+        elif command == "Remove-ADPermission":
+            gone = {right.lower() for right in parameters["ExtendedRights"]}
+            for entry in self.state["permissions"]:
+                if entry["Of"] == identity and entry["User"].lower() == parameters["User"].lower():
+                    entry["ExtendedRights"] = [right for right in entry["ExtendedRights"] if right.lower() not in gone]
 
     @staticmethod
     def found(connectors: list[dict[str, Any]], identity: str) -> dict[str, Any]:

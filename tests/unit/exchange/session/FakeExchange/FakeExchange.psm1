@@ -1,0 +1,118 @@
+# A session of our own for the tests of the scripts: what they call, over one JSON file, and a record of every call.
+# It is no Exchange: it takes what it is given and gives it back.
+
+function Read-State { ConvertFrom-Json -InputObject ([IO.File]::ReadAllText($env:FAKE_EXCHANGE)) }
+function Write-State { param($State) [IO.File]::WriteAllText($env:FAKE_EXCHANGE, (ConvertTo-Json -InputObject $State -Depth 9)) }
+
+function Write-Call {
+    param([string] $Name, $Bound)
+    $table = [ordered]@{ command = $Name }
+    foreach ($key in @($Bound.Keys | Sort-Object)) {
+        if ($key -ne 'ErrorAction') { $table[$key] = $Bound[$key] }
+    }
+    [IO.File]::AppendAllText("$env:FAKE_EXCHANGE.calls", (ConvertTo-Json -InputObject $table -Depth 9 -Compress) + "`n")
+    $state = Read-State
+    if ($state.fails -contains $Name) {
+        throw (New-Object System.InvalidOperationException "The operation couldn't be performed because of ""$Name"".`r`nTry again.")
+    }
+}
+
+function Get-ExchangeServer {
+    [CmdletBinding()] param($Identity)
+    Write-Call 'Get-ExchangeServer' $PSBoundParameters
+    Write-Host 'Welcome to the Exchange Management Shell!'
+    (Read-State).server
+}
+
+function Get-ReceiveConnector {
+    [CmdletBinding()] param($Server, $Identity)
+    Write-Call 'Get-ReceiveConnector' $PSBoundParameters
+    foreach ($connector in (Read-State).connectors) {
+        if ($Identity -and $connector.Identity -ne $Identity) { continue }
+        $connector
+    }
+}
+
+function Get-ADPermission {
+    [CmdletBinding()] param($Identity)
+    Write-Call 'Get-ADPermission' $PSBoundParameters
+    foreach ($entry in (Read-State).permissions) { if ($entry.Identity -eq $Identity) { $entry } }
+}
+
+function Get-ExchangeDiagnosticInfo {
+    [CmdletBinding()] param($Server, $Process, $Component)
+    Write-Call 'Get-ExchangeDiagnosticInfo' $PSBoundParameters
+    [pscustomobject]@{ Result = "<AggregateUse>Low</AggregateUse>$([Guid]::NewGuid())" }
+}
+
+function New-ReceiveConnector {
+    [CmdletBinding()] param($Name, $Server, $Usage, $Bindings, $RemoteIPRanges, $TransportRole, $PermissionGroups, $Comment, $Fqdn, $Banner, $MaxMessageSize, $Confirm)
+    Write-Call 'New-ReceiveConnector' $PSBoundParameters
+    $state = Read-State
+    $new = $state.template.PSObject.Copy()
+    foreach ($key in $PSBoundParameters.Keys) {
+        if ($new.PSObject.Properties[$key]) { $new.$key = $PSBoundParameters[$key] }
+    }
+    $new.Identity = "$Server\$Name"
+    $new.DistinguishedName = "CN=$Name,CN=$Server"
+    $state.connectors = @($state.connectors) + $new
+    Write-State $state
+}
+
+function Set-ReceiveConnector {
+    [CmdletBinding()] param($Identity, $Bindings, $RemoteIPRanges, $PermissionGroups, $Comment, $Fqdn, $Banner, $MaxMessageSize, $Confirm)
+    Write-Call 'Set-ReceiveConnector' $PSBoundParameters
+    $state = Read-State
+    foreach ($connector in $state.connectors) {
+        if ($connector.Identity -ne $Identity) { continue }
+        foreach ($key in $PSBoundParameters.Keys) {
+            if ($key -ne 'Identity' -and $connector.PSObject.Properties[$key]) { $connector.$key = $PSBoundParameters[$key] }
+        }
+    }
+    Write-State $state
+}
+
+function Remove-ReceiveConnector {
+    [CmdletBinding()] param($Identity, $Confirm)
+    Write-Call 'Remove-ReceiveConnector' $PSBoundParameters
+    $state = Read-State
+    $state.connectors = @($state.connectors | Where-Object { $_.Identity -ne $Identity })
+    Write-State $state
+}
+
+function Add-ADPermission {
+    [CmdletBinding()] param($Identity, $User, $ExtendedRights, $Confirm)
+    Write-Call 'Add-ADPermission' $PSBoundParameters
+    $state = Read-State
+    $state.permissions = @($state.permissions) + [pscustomobject]@{
+        Identity = $Identity; User = $User; ExtendedRights = @($ExtendedRights); Deny = $false; IsInherited = $false
+    }
+    Write-State $state
+}
+
+function Get-Service {
+    [CmdletBinding()] param($Name)
+    Write-Call 'Get-Service' $PSBoundParameters
+    foreach ($service in (Read-State).services) { if ($Name -contains $service.Name) { $service } }
+}
+
+function Get-NetFirewallPortFilter {
+    [CmdletBinding()] param($Protocol)
+    foreach ($rule in (Read-State).firewall) { [pscustomobject]@{ InstanceID = $rule.Name; LocalPort = $rule.LocalPort } }
+}
+
+function Get-NetFirewallRule {
+    [CmdletBinding()] param($AssociatedNetFirewallPortFilter)
+    foreach ($rule in (Read-State).firewall) { if ($rule.Name -eq $AssociatedNetFirewallPortFilter.InstanceID) { $rule } }
+}
+
+function Get-NetFirewallApplicationFilter {
+    [CmdletBinding()] param($AssociatedNetFirewallRule)
+    [pscustomobject]@{ Program = $AssociatedNetFirewallRule.Program }
+}
+
+Export-ModuleMember -Function @(
+    'Get-ExchangeServer', 'Get-ReceiveConnector', 'New-ReceiveConnector', 'Set-ReceiveConnector', 'Remove-ReceiveConnector'
+    'Get-ADPermission', 'Add-ADPermission', 'Get-ExchangeDiagnosticInfo', 'Get-Service'
+    'Get-NetFirewallPortFilter', 'Get-NetFirewallRule', 'Get-NetFirewallApplicationFilter'
+)
