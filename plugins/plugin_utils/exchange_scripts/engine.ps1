@@ -89,7 +89,6 @@ function Open-ExchangeSession {
     # Called with a dot, since the management shell's own scripts leave their functions where they are called from.
     param([string] $Way, [string] $Fqdn)
     if ($Way -eq 'present') { return }
-    if ($Fqdn -notmatch '^[A-Za-z0-9._-]+$') { throw "'$Fqdn' is not the name of a server." }
     if ($Way -eq 'remote') {
         $session = New-PSSession -ConfigurationName Microsoft.Exchange -ConnectionUri "http://$Fqdn/PowerShell/" -Authentication Kerberos
         # A command that the account has no right to is not in the session; whoever calls it is told so.
@@ -214,6 +213,7 @@ function Invoke-ExchangeConfiguration {
         $before = @(Get-PSSession | ForEach-Object { $_.InstanceId })
         $name = [string]$Data.server
         if (-not $name) { $name = [Environment]::MachineName }
+        if ($name -notmatch '^[A-Za-z0-9._-]+$') { throw 'That is not the name of a server.' }
         $fqdn = $name
         if ($fqdn -notmatch '\.' -and $Data.session -ne 'present') { $fqdn = [Net.Dns]::GetHostEntry($name).HostName }
         . Open-ExchangeSession -Way $Data.session -Fqdn $fqdn

@@ -309,7 +309,8 @@ def test_back_pressure_is_told_and_nothing_is_done_about_it() -> None:
                 ]
             },
             (
-                "exchange_receive_connectors[0].properties.AuthTarpitInterval is known to Exchange from 2016 on, and this "
+                "exchange_receive_connectors[0].properties.AuthTarpitInterval is known to Exchange from "
+                "2016 on, and this "
                 "server is 2013; take it out."
             ),
         ),
@@ -322,7 +323,8 @@ def test_back_pressure_is_told_and_nothing_is_done_about_it() -> None:
             "2019",
             {"receive_connectors": [{"name": "New", "properties": {"Bindings": ["0.0.0.0:25"]}}]},
             (
-                "exchange_receive_connectors[0].properties has no RemoteIPRanges, which a new connector needs, and EX1 has "
+                "exchange_receive_connectors[0].properties has no RemoteIPRanges, which a new connector "
+                "needs, and EX1 has "
                 "no receive connector 'New' yet; add what is missing."
             ),
         ),
@@ -335,7 +337,8 @@ def test_back_pressure_is_told_and_nothing_is_done_about_it() -> None:
             "2019",
             {"receive_connectors": [relay_connector("10.0.0.1"), relay_connector("10.0.0.2", name="RELAY")]},
             (
-                'exchange_receive_connectors[1] has the name "RELAY", which exchange_receive_connectors[0] has already; put both '
+                'exchange_receive_connectors[1] has the name "RELAY", which exchange_receive_connectors[0] '
+                "has already; put both "
                 "into one entry."
             ),
         ),
@@ -348,7 +351,8 @@ def test_back_pressure_is_told_and_nothing_is_done_about_it() -> None:
             "2019",
             {"receive_connectors": [{"name": "A\\B"}]},
             (
-                'exchange_receive_connectors[0].name is "A\\\\B", but must be at most 64 characters on one line, without '
+                'exchange_receive_connectors[0].name is "A\\\\B", but must be at most 64 characters on one '
+                "line, without "
                 "backslash, and without spaces around it."
             ),
         ),
@@ -356,7 +360,8 @@ def test_back_pressure_is_told_and_nothing_is_done_about_it() -> None:
             "2019",
             {"receive_connectors": [{"name": "A", "extended_rights": [{"user": "x", "rights": ["all"]}]}]},
             (
-                'exchange_receive_connectors[0].extended_rights[0].rights is "all", but must be an extended right such as '
+                'exchange_receive_connectors[0].extended_rights[0].rights is "all", but must be an extended '
+                "right such as "
                 "ms-Exch-SMTP-Accept-Any-Recipient."
             ),
         ),
@@ -364,7 +369,8 @@ def test_back_pressure_is_told_and_nothing_is_done_about_it() -> None:
             "2019",
             {"edge_traversal_ports": [1993]},
             (
-                "exchange_edge_traversal_ports is 1993, but must be one of 110, 143, 993 and 995, the ports of IMAP and "
+                "exchange_edge_traversal_ports is 1993, but must be one of 110, 143, 993 and 995, the ports "
+                "of IMAP and "
                 "POP clients."
             ),
         ),
@@ -376,7 +382,10 @@ def test_back_pressure_is_told_and_nothing_is_done_about_it() -> None:
         (
             "2019",
             {"imap": {"properties": {"OwaServerUrl": "https://x"}}},
-            "exchange_imap.properties.OwaServerUrl isn't among the properties of the IMAP settings of EX1; take it out.",
+            (
+                "exchange_imap.properties.OwaServerUrl isn't among the properties of the IMAP settings of EX1; "
+                "take it out."
+            ),
         ),
     ],
 )

@@ -1,8 +1,7 @@
-"""The scripts themselves, under PowerShell: held to 5.1, no value ever becomes script, and each answer is one document."""
+"""The scripts themselves, under PowerShell: held to 5.1, no value becomes script, and each answer is one document."""
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
@@ -13,6 +12,7 @@ import pytest
 from organisation import ANONYMOUS, RELAY, relay_connector
 from shell import Action, Windows, over_powershell, powershell
 
+from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_state import standard_input
 from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_wishes import Refused
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils import exchange_scripts
 
@@ -104,8 +104,8 @@ def test_an_operation_that_fails_is_told_with_what_was_done_and_the_next_run_goe
         Action(over_powershell(windows)).configure(receive_connectors=[relay_connector("10.0.0.25")])
     first, rest = refused.value.sentences
     assert first == (
-        f"EX1 refused Add-ADPermission ({RELAY} is granted to {ANONYMOUS} on receive connector EX1\\Relay): The operation "
-        'couldn\'t be performed because of "Add-ADPermission". Try again.'
+        f"EX1 refused Add-ADPermission ({RELAY} is granted to {ANONYMOUS} on receive connector EX1\\Relay): The "
+        'operation couldn\'t be performed because of "Add-ADPermission". Try again.'
     )
     assert rest.startswith("Done before that: receive connector EX1\\Relay is created. Not done: nothing.")
     windows.write({**windows.state, "fails": []})
@@ -147,9 +147,7 @@ def test_a_command_that_is_not_on_the_list_is_not_run(windows: Windows) -> None:
         ],
     }
     scripts = [exchange_scripts.read(name) for name in exchange_scripts.SCRIPTS]
-    done = windows.run(
-        exchange_scripts.read(exchange_scripts.BOOTSTRAP), json.dumps({"scripts": scripts, "data": data})
-    )
+    done = windows.run(exchange_scripts.read(exchange_scripts.BOOTSTRAP), standard_input(scripts, data))
     assert "The command Get-ChildItem is not one that this program runs." in done.stdout
 
 
@@ -195,7 +193,7 @@ def test_firewall_rules_are_found_by_port_with_their_programs(windows: Windows) 
         ),
         ({}, "ex1.example.com", "remote", "No Exchange session opens on ex1.example.com in the way 'remote'"),
         ({}, "ex1.example.com", "management_shell", "The Exchange management shell is not installed"),
-        ({}, "a b;c", "remote", "'a b;c' is not the name of a server"),
+        ({}, "a b;c", "remote", "That is not the name of a server"),
     ],
 )
 def test_what_cannot_be_reached_is_told(
