@@ -57,12 +57,12 @@ def test_a_relay_address_that_another_connector_takes_is_told() -> None:
     )
     assert plan.warnings == [
         (
-            "10.0.0.111, which only relay clients use, is taken by the receive connector EX1\\Y, which doesn't relay; give "
-            "the relay connector this very address."
+            "10.0.0.111, which only relay clients use, is taken by the receive connector EX1\\Y, which doesn't relay; "
+            "give the relay connector this very address."
         ),
         (
-            "10.0.0.112, which only relay clients use, is taken by the receive connector EX1\\Default Frontend EX1, which "
-            "doesn't relay; give the relay connector this very address."
+            "10.0.0.112, which only relay clients use, is taken by the receive connector EX1\\Default Frontend EX1, "
+            "which doesn't relay; give the relay connector this very address."
         ),
     ]
 
@@ -208,8 +208,10 @@ def test_with_server_authentication_the_name_is_the_servers() -> None:
 def test_two_connectors_with_one_binding_and_range_are_refused() -> None:
     entries = [wish("X", RemoteIPRanges=["10.5.0.0/24"]), wish("Y", RemoteIPRanges=["10.5.0.0-10.5.0.255"])]
     assert refused(receive_connectors=entries) == [
-        f"{WHO.replace('[0]', '[1]')}Y) has the binding 0.0.0.0:25 with the range 10.5.0.0/24, as has X; each such pair "
-        "belongs to one connector."
+        (
+            f"{WHO.replace('[0]', '[1]')}Y) has the binding 0.0.0.0:25 with the range 10.5.0.0/24, as has X; each such "
+            "pair belongs to one connector."
+        )
     ]
 
 
