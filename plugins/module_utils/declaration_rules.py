@@ -196,6 +196,15 @@ def the_servers_differ(site: Site, problems: Problems) -> None:
         problems.add(path, "is 0, so that no server would get a connection; give one of them a weight above 0")
 
 
+def older_servers_can_name_the_new_ones(site: Site, problems: Problems) -> None:
+    """Beside older servers, each server's address is known: a receive connector takes addresses, not names."""
+    older = site.inventory.group(site.tree["exchange"]["legacy_group"].value)
+    for server in site.servers:
+        if older and isinstance(server.address, str):
+            text = f"a name, but {values.listed(older)} must name its address; set {schema.SERVER_ADDRESS.name} to it"
+            problems.unfit(server.path, server.address, text)
+
+
 def the_gateways_have_their_addresses(site: Site, problems: Problems) -> None:
     """With relay clients each gateway has an egress and a relay address, two of them, of the servers' family."""
     relayed = bool(relay_networks(site.tree))
@@ -460,6 +469,7 @@ RULES: tuple[Callable[[Site, Problems], None], ...] = (
     something_is_published,
     the_servers_are_there,
     the_servers_differ,
+    older_servers_can_name_the_new_ones,
     the_gateways_have_their_addresses,
     no_address_is_used_twice,
     relay_clients_make_no_open_relay,

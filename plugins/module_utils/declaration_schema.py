@@ -207,6 +207,30 @@ DECLARATION = Option(
                     example="exchange",
                 ),
                 Option(
+                    "legacy_group",
+                    GROUP,
+                    "The inventory group of older servers that stay for a while. Their default receive connectors "
+                    "name the servers of `group`, so that mail finds its way between them. It needn't exist.",
+                    default="exchange_legacy",
+                    example="exchange_legacy",
+                ),
+                Option(
+                    "protocol_logging",
+                    BOOLEAN,
+                    "Whether the servers log SMTP: on the receive connectors that are made from here, and on the hidden "
+                    "connectors by which servers send to each other.",
+                    default=True,
+                    example=True,
+                ),
+                Option(
+                    "edge_traversal",
+                    BOOLEAN,
+                    "Whether the Windows firewall lets IMAP and POP clients in through Teredo and the like (edge "
+                    "traversal), on the client ports that are published.",
+                    default=False,
+                    example=False,
+                ),
+                Option(
                     "ca_file",
                     FILE,
                     "PEM file on the controller with the certificate of the authority that signed the servers' "
@@ -295,7 +319,17 @@ DECLARATION = Option(
             "imap",
             DICTIONARY,
             "IMAP on ports 143 and 993.",
-            options=(Option("enabled", BOOLEAN, _ENABLED, default=True, example=True),),
+            options=(
+                Option("enabled", BOOLEAN, _ENABLED, default=True, example=True),
+                Option(
+                    "ntlm",
+                    BOOLEAN,
+                    "Whether the servers offer NTLM and GSSAPI to IMAP clients. A client behind a gateway can't "
+                    "complete them, and then doesn't try a password.",
+                    default=False,
+                    example=False,
+                ),
+            ),
         ),
         Option(
             "pop",
