@@ -217,8 +217,8 @@ DECLARATION = Option(
                 Option(
                     "protocol_logging",
                     BOOLEAN,
-                    "Whether the servers log SMTP: on the receive connectors that are made from here, and on the hidden "
-                    "connectors by which servers send to each other.",
+                    "Whether the servers log SMTP: on the receive connectors that are made from here, and on the "
+                    "hidden connectors by which servers send to each other.",
                     default=True,
                     example=True,
                 ),

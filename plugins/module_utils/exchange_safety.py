@@ -278,7 +278,7 @@ class _Judgement:
                     first = owners.setdefault((binding, entry), listener)
                     if first is not listener:
                         text = f"has the binding {binding} with the range {entry}, as has {first.name}"
-                        self._note(listener, f"{text}; each such pair belongs to one connector")
+                        self._note(listener, f"{text}; each such pair belongs to one connector: take it out of one")
 
     def roles(self) -> None:
         """A port belongs to one transport service."""

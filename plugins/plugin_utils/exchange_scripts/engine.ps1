@@ -17,10 +17,6 @@ $WindowsCommands = @(
     'Get-Service', 'Set-Service', 'Start-Service', 'Stop-Service'
     'Set-NetFirewallRule'
     'Get-LocalPortFirewallRule'
-    'Get-LoopbackAdapter', 'New-LoopbackAdapter', 'Rename-NetAdapter', 'Disable-NetAdapterBinding'
-    'Get-NetIPInterface', 'Set-NetIPInterface', 'Set-WeakHostModel'
-    'Get-NetIPAddress', 'New-NetIPAddress', 'Remove-NetIPAddress'
-    'Set-DnsClient', 'Set-NetBiosOption'
 )
 
 function ConvertTo-JsonString {
@@ -85,12 +81,20 @@ function Invoke-Command51 {
     & $Name @Parameters -ErrorAction Stop
 }
 
+function Get-FullName {
+    # Kerberos knows the server by its full name: the computer's own domain, or what name resolution says.
+    param([string] $Name)
+    $properties = [Net.NetworkInformation.IPGlobalProperties]::GetIPGlobalProperties()
+    if ($properties.HostName -eq $Name -and $properties.DomainName) { return $Name + '.' + $properties.DomainName }
+    [Net.Dns]::GetHostEntry($Name).HostName
+}
+
 function Open-ExchangeSession {
     # Called with a dot, since the management shell's own scripts leave their functions where they are called from.
     param([string] $Way, [string] $Fqdn)
     if ($Way -eq 'present') { return }
     if ($Way -eq 'remote') {
-        $session = New-PSSession -ConfigurationName Microsoft.Exchange -ConnectionUri "http://$Fqdn/PowerShell/" -Authentication Kerberos
+        $session = New-PSSession -ConfigurationName Microsoft.Exchange -ConnectionUri "http://$Fqdn/PowerShell/" -Authentication Kerberos -ErrorAction Stop
         # A command that the account has no right to is not in the session; whoever calls it is told so.
         $null = Import-PSSession -Session $session -CommandName $ExchangeCommands -DisableNameChecking -AllowClobber -ErrorAction SilentlyContinue
         return
@@ -103,6 +107,11 @@ function Open-ExchangeSession {
     Connect-ExchangeServer -ServerFqdn $Fqdn -ClientApplication:ManagementShell
     $ErrorActionPreference = 'Stop'
     Set-StrictMode -Version Latest
+    # It says what went wrong, and goes on.
+    if (-not (Get-Command -Name 'Get-ExchangeServer' -ErrorAction SilentlyContinue)) {
+        if ($Error.Count -gt 0) { throw $Error[$Error.Count - 1].Exception }
+        throw 'The management shell did not bring its commands.'
+    }
 }
 
 function Select-PlainProperty {
@@ -215,7 +224,7 @@ function Invoke-ExchangeConfiguration {
         if (-not $name) { $name = [Environment]::MachineName }
         if ($name -notmatch '^[A-Za-z0-9._-]+$') { throw 'That is not the name of a server.' }
         $fqdn = $name
-        if ($fqdn -notmatch '\.' -and $Data.session -ne 'present') { $fqdn = [Net.Dns]::GetHostEntry($name).HostName }
+        if ($fqdn -notmatch '\.' -and $Data.session -ne 'present') { $fqdn = Get-FullName $name }
         . Open-ExchangeSession -Way $Data.session -Fqdn $fqdn
 
         $stage = 'server'

@@ -210,7 +210,7 @@ def test_two_connectors_with_one_binding_and_range_are_refused() -> None:
     assert refused(receive_connectors=entries) == [
         (
             f"{WHO.replace('[0]', '[1]')}Y) has the binding 0.0.0.0:25 with the range 10.5.0.0/24, as has X; each such "
-            "pair belongs to one connector."
+            "pair belongs to one connector: take it out of one."
         )
     ]
 

@@ -1,0 +1,105 @@
+"""Whatever the tables and scripts can send is a published cmdlet with published parameters, in each version.
+
+``published.json`` holds facts of the published help (Exchange PowerShell, NetSecurity, NetTCPIP, NetAdapter, DnsClient):
+each cmdlet's parameters with the versions that know them (none named: all that know the cmdlet).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from organisation import Machine, fresh, planned, relay_connector
+
+from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_kinds import KINDS, VERSIONS, Kind
+from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_state import queries
+from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_wishes import read_wishes
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils import exchange_scripts
+
+PUBLISHED: dict[str, Any] = json.loads((Path(__file__).parent / "published.json").read_text())
+# Windows PowerShell's own, and functions of windows.ps1.
+OWN = {"Get-Service", "Set-Service", "Start-Service", "Stop-Service", "Get-LocalPortFirewallRule"}
+
+
+def known(command: str, parameter: str, version: str) -> bool:
+    entry = PUBLISHED[command]
+    if version not in entry.get("versions", VERSIONS) or parameter not in entry["parameters"]:
+        return False
+    versions = entry["parameters"][parameter].split()
+    return not versions or version in versions
+
+
+def emitted(kind: Kind, version: str) -> Iterator[tuple[str, str]]:
+    """Each cmdlet and parameter that a kind can send to a server of a version."""
+    yield kind.get, kind.get_by
+    yield kind.set, kind.set_by
+    if kind.new:
+        yield from ((kind.new, name) for name in ("Name", "Server", "Usage", "Confirm"))
+        yield from ((kind.remove, name) for name in ("Identity", "Confirm"))
+    yield kind.set, "Confirm"
+    for entry in kind.properties:
+        if VERSIONS.index(entry.since) <= VERSIONS.index(version):
+            yield kind.set, entry.name
+            if kind.new and entry.new:
+                yield kind.new, entry.name
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.variable)
+def test_kinds_send_what_is_published(kind: Kind, version: str) -> None:
+    if VERSIONS.index(version) < VERSIONS.index(kind.since):
+        return
+    strangers = [pair for pair in emitted(kind, version) if not known(*pair, version)]
+    assert strangers == []
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.variable)
+def test_no_property_is_kept_from_a_version_that_has_it(kind: Kind, version: str) -> None:
+    """Except for the one that the help lists for every version and describes for some."""
+    withheld = [
+        entry.name
+        for entry in kind.properties
+        if VERSIONS.index(entry.since) > VERSIONS.index(version)
+        and known(kind.set, entry.name, version)
+        and entry.name != "EnableGSSAPIAndNTLMAuth"
+    ]
+    assert withheld == []
+
+
+@pytest.mark.parametrize("version", ["2013", "2016", "2019", "SE"])
+def test_questions_and_operations_are_what_is_published(version: str) -> None:
+    arguments: dict[str, Any] = {
+        "receive_connectors": [relay_connector("10.0.0.25")],
+        "imap": {"enabled": True, "properties": {"LoginType": "PlainTextLogin"}},
+        "edge_traversal_ports": [143],
+    }
+    machine = Machine(fresh("EX1", version))
+    machine.state["components"][1]["State"] = "Inactive"
+    sent = [(query["command"], name) for query in queries(read_wishes(arguments)) for name in query["parameters"]]
+    sent += [(query["command"], query["server_parameter"]) for query in queries(read_wishes(arguments))]
+    sent += [
+        (operation.command, name)
+        for operation in planned(machine, **arguments).operations
+        for name in (*operation.parameters, *(["Identity"] if operation.connector else []))
+    ]
+    assert len({command for command, _ in sent}) > 8
+    strangers = [
+        (command, name) for command, name in sent if name and command not in OWN and not known(command, name, version)
+    ]
+    assert strangers == []
+
+
+def test_every_command_of_the_tables_is_on_the_scripts_lists() -> None:
+    engine = exchange_scripts.read("engine.ps1")
+    lists = re.findall(r"^\$\w+Commands = @\((.*?)^\)", engine, re.MULTILINE | re.DOTALL)
+    allowed = {name for part in lists for name in re.findall(r"'([A-Z]\w+-\w+)'", part)}
+    assert len(lists) == 2
+    needed = {command for kind in KINDS for command in (kind.get, kind.set, kind.new, kind.remove) if command}
+    assert needed <= allowed
+    functions = set(re.findall(r"^function ([A-Z]\w+-\w+)", exchange_scripts.read("windows.ps1"), re.MULTILINE))
+    assert allowed <= set(PUBLISHED) | OWN | functions
