@@ -114,7 +114,7 @@ class ActionModule(ActionBase):
         if not plan.operations or self._task.check_mode:
             return result
         self._apply(question, answer, plan, server)
-        self._confirm(question, wishes, server)
+        self._confirm(question, wishes)
         return result
 
     def _apply(self, question: Mapping[str, Any], answer: Answer, plan: Plan, server: Server) -> None:
@@ -156,7 +156,7 @@ class ActionModule(ActionBase):
             )
             raise Refused(sentences)
 
-    def _confirm(self, question: Mapping[str, Any], wishes: Wishes, server: Server) -> None:
+    def _confirm(self, question: Mapping[str, Any], wishes: Wishes) -> None:
         """Read again; what still differs is an error that says what."""
         plan = make_plan(wishes, read_server(self._ask(question), wishes))
         if plan.operations:
@@ -165,7 +165,7 @@ class ActionModule(ActionBase):
                 found = sorted(set(difference.before or ()) - set(difference.after or ()))
                 wanted = sorted(set(difference.after or ()) - set(difference.before or ()))
                 sentences.append(
-                    f"{difference.title} on {server.name} isn't as it should be after the change: found "
+                    f"{difference.title} isn't as it should be after the change: found "
                     f"{'; '.join(found) or 'nothing'}, wanted {'; '.join(wanted) or 'nothing'}; somebody else changes "
                     "it too, or Exchange doesn't take the value as it is written."
                 )
@@ -188,7 +188,9 @@ class ActionModule(ActionBase):
         except AnsibleError as error:
             if "was not found" in str(error):
                 text = "it comes with the collection ansible.windows, which the role exchange needs on the controller"
-                raise Refused([f"{WIN_SHELL} was not found; {text}: ansible-galaxy collection install it."]) from None
+                raise Refused(
+                    [f"{WIN_SHELL} was not found; {text}: ansible-galaxy collection install ansible.windows."]
+                ) from None
             raise
         finally:
             self._task.check_mode, self._task.no_log = check_mode, no_log

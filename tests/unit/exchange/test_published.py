@@ -1,6 +1,6 @@
 """Whatever the tables and scripts can send is a published cmdlet with published parameters, in each version.
 
-``published.json`` holds facts of the published help (Exchange PowerShell, NetSecurity, NetTCPIP, NetAdapter, DnsClient):
+``published.json`` holds facts of the published help (Exchange, NetSecurity, NetTCPIP, NetAdapter, DnsClient):
 each cmdlet's parameters with the versions that know them (none named: all that know the cmdlet).
 """
 

@@ -72,6 +72,8 @@ def test_archive_holds_what_a_user_needs(archive: Path, project_files: list[Path
         names = {Path(member.name) for member in content if not member.isdir()}
     assert {name.parts[0] for name in names} == EXPECTED
     assert {name.parts[1] for name in names if name.parts[0] == "inventory"} == {"example"}
+    scripts = {name for name in project_files if name.suffix == ".ps1" and name.parts[0] == "plugins"}
+    assert scripts <= names, "The archive lacks scripts that are sent to the Exchange servers."
     strangers = names - set(project_files) - {Path("FILES.json"), Path("MANIFEST.json")}
     assert not strangers, f"The archive holds files that aren't the project's: {', '.join(map(str, strangers))}."
 

@@ -1,0 +1,148 @@
+"""The action plugin: as few calls as promised, the same words in check mode, and a sentence for whatever goes wrong."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+from ansible.errors import AnsibleError
+from organisation import Machine, relay_connector
+from shell import Action, over_python
+
+from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_wishes import Refused
+
+RELAY = [relay_connector("10.0.0.25")]
+ALL = {
+    "receive_connectors": RELAY,
+    "imap": {"enabled": True, "properties": {"EnableGSSAPIAndNTLMAuth": False}},
+    "transport": {"properties": {"IntraOrgConnectorProtocolLoggingLevel": "Verbose"}},
+    "edge_traversal_ports": [143],
+}
+
+
+@pytest.mark.parametrize("number", [1, 100])
+def test_three_calls_change_and_one_finds_nothing_to_do(number: int) -> None:
+    machine = Machine()
+    wishes = [relay_connector("10.0.0.25", name=f"R{n}") for n in range(number)]
+    for n, wish in enumerate(wishes):
+        wish["properties"]["Bindings"] = [f"0.0.0.0:{3000 + n}"]
+    action = Action(over_python(machine))
+    assert action.configure(**{**ALL, "receive_connectors": wishes})["changed"]
+    assert len(action.calls) == 3
+    again = Action(over_python(machine))
+    result = again.configure(**{**ALL, "receive_connectors": wishes})
+    assert not result["changed"]
+    assert "diff" not in result
+    assert len(again.calls) == 1
+
+
+def test_check_mode_says_what_a_run_does() -> None:
+    machine = Machine()
+    before = copy.deepcopy(machine.state)
+    checking = Action(over_python(machine), check_mode=True)
+    checked = checking.configure(**ALL)
+    assert machine.state == before
+    assert len(checking.calls) == 1
+    assert checking._task.check_mode
+    assert Action(over_python(machine)).configure(**ALL) == checked
+
+
+def test_no_secret_place_is_in_the_result() -> None:
+    result = Action(over_python(Machine())).configure(**ALL)
+    assert not {"invocation", "stdin", "cmd", "stdout"} & set(result)
+
+
+def test_an_answer_is_found_in_noise() -> None:
+    noise = 'WARNING: hello\r\n{"a": 1}\r\n<<"end">>'
+    assert Action(over_python(Machine(), noise)).configure(**ALL)["changed"]
+
+
+@pytest.mark.parametrize(
+    "done",
+    [
+        {"rc": 1, "stdout": "", "stderr": "The process was killed.\r\nat line 1"},
+        {"rc": 1, "stdout": '<<"postern">>{"server": ', "stderr": "The process was killed."},
+        {"failed": True, "msg": "The process was killed."},
+        {"rc": 0, "stdout": '<<"postern">>nonsense<<"end">>', "stderr": "The process was killed"},
+    ],
+)
+def test_a_powershell_that_dies_is_told(done: dict[str, Any]) -> None:
+    with pytest.raises(Refused) as refused:
+        Action(lambda _: done).configure(**ALL)
+    assert str(refused.value) == (
+        "PowerShell gave no answer (The process was killed); nothing was changed. Look at the server and run again: a "
+        "new run goes on from here."
+    )
+
+
+def test_a_powershell_that_dies_in_mid_change_is_told_and_the_next_run_goes_on() -> None:
+    machine = Machine()
+    call = over_python(machine)
+    seen: list[str] = []
+
+    def dying(arguments: dict[str, Any]) -> dict[str, Any]:
+        done: dict[str, Any] = call(arguments)
+        seen.append("call")
+        return {"rc": -1, "stdout": "", "stderr": ""} if len(seen) == 2 else done
+
+    with pytest.raises(Refused, match=r"\(it ended with -1\); what was applied before isn't known\."):
+        Action(dying).configure(**ALL)
+    assert not Action(call).configure(**ALL)["changed"]
+
+
+def test_an_operation_that_fails_is_told_with_what_was_done_and_what_was_not() -> None:
+    machine = Machine()
+    machine.fail_at = 1
+    with pytest.raises(Refused) as refused:
+        Action(over_python(machine)).configure(**ALL)
+    first, rest = refused.value.sentences
+    assert first.startswith("EX1 refused Add-ADPermission (")
+    assert first.endswith("on receive connector EX1\\Relay): The operation couldn't be performed.")
+    assert rest.startswith("Done before that: receive connector EX1\\Relay is created; service MSExchangeIMAP4BE runs;")
+    assert "Not done: transport service of EX1 has its IntraOrgConnectorProtocolLoggingLevel;" in rest
+    machine.fail_at = None
+    Action(over_python(machine)).configure(**ALL)
+    assert not Action(over_python(machine)).configure(**ALL)["changed"]
+
+
+def test_what_still_differs_is_named_with_what_was_wanted_and_found() -> None:
+    machine = Machine()
+    run = machine.run
+
+    def stubborn(command: str, parameters: dict[str, Any], connector: str = "") -> None:
+        if command != "Set-ImapSettings":
+            run(command, parameters, connector)
+
+    machine.run = stubborn  # type: ignore[method-assign]
+    with pytest.raises(Refused) as refused:
+        Action(over_python(machine)).configure(imap={"properties": {"EnableGSSAPIAndNTLMAuth": False}})
+    assert str(refused.value) == (
+        "IMAP settings of EX1 isn't as it should be after the change: found EnableGSSAPIAndNTLMAuth: True, wanted "
+        "EnableGSSAPIAndNTLMAuth: False; somebody else changes it too, or Exchange doesn't take the value as it is "
+        "written."
+    )
+
+
+def test_bad_input_ends_before_the_server_is_asked() -> None:
+    action = Action(over_python(Machine()))
+    with pytest.raises(Refused):
+        action.configure(receive_connectors=[{"name": "A", "properties": {"Nonsense": 1}}])
+    assert action.calls == []
+
+
+def test_a_controller_without_the_collection_is_told_what_to_install() -> None:
+    def missing(_: dict[str, Any]) -> dict[str, Any]:
+        raise AnsibleError("The module ansible.windows.win_shell was not found in configured module paths.")
+
+    with pytest.raises(Refused, match=r"ansible-galaxy collection install ansible\.windows\."):
+        Action(missing).configure(**ALL)
+
+
+def test_a_large_declaration_is_sent_by_standard_input() -> None:
+    action = Action(over_python(Machine()), check_mode=True)
+    wishes = [relay_connector("10.0.0.25", name=f"R{n}") for n in range(400)]
+    for n, wish in enumerate(wishes):
+        wish["properties"] |= {"Bindings": [f"0.0.0.0:{3000 + n}"], "Comment": "x" * 500}
+    assert action.configure(receive_connectors=wishes)["changed"]
+    assert all(len(call["_raw_params"]) < 2000 for call in action.calls)

@@ -1,0 +1,148 @@
+"""The servers' side of the declaration: each address of a gateway is in the connector meant for it, and in no other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible.errors import AnsibleFilterError
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from organisation import Machine, converged, fresh
+from tools.declared import DECLARATION, DROP, GROUPS, HOSTS, declared
+
+from ansible_collections.postern.mail_gateway.plugins.filter.exchange_variables import exchange_variables
+from ansible_collections.postern.mail_gateway.plugins.module_utils.derivation_exchange import derive_exchange
+
+ROOT = Path(__file__).resolve().parents[3]
+OLDER = {"groups.exchange_legacy": ["old1"], "hosts.old1": {"ansible_host": "10.10.0.31"}}
+
+
+def derived(changes: dict[str, Any] | None = None, host: str = "ex1") -> dict[str, Any]:
+    declaration, inventory = declared(changes)
+    return derive_exchange(declaration, host, inventory)
+
+
+def ranges(variables: dict[str, Any]) -> dict[str, list[str]]:
+    return {c["name"]: c["properties"]["RemoteIPRanges"] for c in variables["exchange_receive_connectors"]}
+
+
+def arguments(variables: dict[str, Any]) -> dict[str, Any]:
+    """The role's variables as the module's arguments."""
+    return {name.removeprefix("exchange_"): value or None for name, value in variables.items()}
+
+
+def test_each_address_of_a_gateway_is_in_the_connector_meant_for_it() -> None:
+    variables = derived()
+    egress, relay = ["10.10.0.11", "10.10.0.12"], ["10.10.0.111", "10.10.0.112"]
+    assert ranges(variables) == {
+        "Mail gateway": egress,
+        "Mail gateway submission": egress,
+        "Mail gateway relay": relay,
+    }
+    rights = {c["name"]: c["extended_rights"] for c in variables["exchange_receive_connectors"]}
+    assert rights["Mail gateway"] == []
+    assert rights["Mail gateway submission"] == []
+    assert rights["Mail gateway relay"] == [
+        {"user": "NT AUTHORITY\\ANONYMOUS LOGON", "rights": ["ms-Exch-SMTP-Accept-Any-Recipient"]}
+    ]
+    assert variables["exchange_server_addresses"] == ["10.10.0.21", "10.10.0.22"]
+    assert variables["exchange_gateway_addresses"] == egress
+    assert variables["exchange_relay_addresses"] == relay
+    assert variables["exchange_edge_traversal_ports"] == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "names"),
+    [
+        ({"smtp.relay_clients": []}, ["Mail gateway", "Mail gateway submission"]),
+        ({"smtp.submission": False}, ["Mail gateway", "Mail gateway relay"]),
+        ({"smtp.enabled": False}, []),
+        (
+            {
+                "smtp.relay_clients": [],
+                "gw1.mail_gateway_egress_address": DROP,
+                "gw2.mail_gateway_egress_address": DROP,
+            },
+            [],
+        ),
+    ],
+)
+def test_connectors_follow_what_is_published(changes: dict[str, Any], names: list[str]) -> None:
+    assert list(ranges(derived(changes))) == names
+
+
+def test_ntlm_is_off_for_imap_unless_it_is_asked_for() -> None:
+    assert derived()["exchange_imap"]["properties"]["EnableGSSAPIAndNTLMAuth"] is False
+    assert derived({"imap.ntlm": True})["exchange_imap"]["properties"]["EnableGSSAPIAndNTLMAuth"] is True
+    assert derived({"imap.enabled": False})["exchange_imap"] == {}
+    assert derived({"pop.enabled": False})["exchange_pop"] == {}
+
+
+def test_logging_and_edge_traversal_follow_their_keys() -> None:
+    assert derived({"exchange.protocol_logging": False})["exchange_transport"] == {}
+    ports = derived({"exchange.edge_traversal": True, "pop.enabled": False})["exchange_edge_traversal_ports"]
+    assert ports == [143, 993]
+
+
+def test_an_older_server_names_the_new_ones_and_nothing_else_of_it_is_touched() -> None:
+    variables = derived(OLDER, host="old1")
+    assert variables["exchange_receive_connectors"] == [
+        {"default": True, "properties": {"RemoteIPRanges": {"add": ["10.10.0.21", "10.10.0.22"]}}}
+    ]
+    assert variables["exchange_imap"] == variables["exchange_pop"] == variables["exchange_transport"] == {}
+    assert "10.10.0.31" in derived(OLDER)["exchange_server_addresses"]
+
+
+def test_a_new_server_without_an_address_cannot_be_named_by_an_older_one() -> None:
+    with pytest.raises(ValueError, match="old1 must name its address; set mail_gateway_server_address to it"):
+        derived({**OLDER, "ex1.ansible_host": "ex1.example.com"})
+
+
+def test_the_filter_takes_the_gateways_of_the_servers_own_site() -> None:
+    hosts = {
+        **{name: {**variables, "mail_gateway": DECLARATION} for name, variables in HOSTS.items()},
+        "far": {
+            "mail_gateway": {**DECLARATION, "exchange": {"group": "elsewhere"}},
+            "mail_gateway_egress_address": "10.99.0.11",
+            "mail_gateway_relay_address": "10.99.0.111",
+        },
+    }
+    groups = {**GROUPS, "gateways": [*GROUPS["gateways"], "far"], "elsewhere": ["ex9"]}
+    assert exchange_variables(DECLARATION, "ex1", groups, hosts) == derived()
+
+
+def test_the_filter_says_what_is_wrong() -> None:
+    with pytest.raises(AnsibleFilterError, match=r"mail_gateway\.hostname is null, but must be a full name"):
+        exchange_variables({**DECLARATION, "hostname": None}, "ex1", GROUPS, HOSTS)
+
+
+def test_every_derived_variable_reaches_the_role_under_its_own_name() -> None:
+    plays = yaml.safe_load((ROOT / "playbooks" / "exchange.yml").read_text())
+    (role,) = [role for play in plays for role in play.get("roles", ())]
+    assert role["vars"] == {name: "{{ server." + name + " }}" for name in derived()}
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.sampled_from(["2016", "2019", "SE"]),
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "smtp.relay_clients": st.just([]),
+            "smtp.submission": st.booleans(),
+            "imap.ntlm": st.booleans(),
+            "imap.enabled": st.booleans(),
+            "pop.enabled": st.booleans(),
+            "exchange.protocol_logging": st.booleans(),
+            "exchange.edge_traversal": st.booleans(),
+            "certificate.file": st.just(""),
+        },
+    ),
+)
+def test_what_is_derived_is_accepted_and_leaves_nothing_to_do(version: str, changes: dict[str, Any]) -> None:
+    machine = Machine(fresh("EX1", version))
+    converged(machine, **arguments(derived(changes)))
+    converged(machine, **arguments(derived()))
