@@ -46,7 +46,7 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
         {"smtp.realy_clients": []},
         ["mail_gateway.smtp.realy_clients isn't known; did you mean mail_gateway.smtp.relay_clients?"],
     ),
-    ({"imap.ntlm": False}, ["mail_gateway.imap.ntlm isn't known; the only key here is enabled."]),
+    ({"pop.ntlm": False}, ["mail_gateway.pop.ntlm isn't known here; its place is mail_gateway.imap.ntlm."]),
     (
         {"zone": 1},
         [

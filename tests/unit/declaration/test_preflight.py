@@ -189,7 +189,8 @@ def test_templates_are_evaluated_for_each_gateway(tmp_path: Path) -> None:
         ),
         (
             {**SOUND, "exchange": []},
-            "mail_gateway.exchange is [], but must be a dictionary with the keys group and ca_file.",
+            "mail_gateway.exchange is [], but must be a dictionary with the keys group, legacy_group, protocol_logging, "
+            "edge_traversal and ca_file.",
         ),
     ],
     ids=["a list of groups", "no dictionary"],
@@ -201,7 +202,7 @@ def test_odd_shapes(declaration: Any, sentence: str, tmp_path: Path) -> None:
 
 
 def test_sites_are_told_apart_and_nothing_is_said_twice(tmp_path: Path) -> None:
-    here = {**SOUND, "metrics_port": 25, "imap": {"ntlm": False}}
+    here = {**SOUND, "metrics_port": 25, "pop": {"ntlm": False}}
     there = {**here, "hostname": "mail"}
     gateways = {
         "children": {
@@ -215,7 +216,7 @@ def test_sites_are_told_apart_and_nothing_is_said_twice(tmp_path: Path) -> None:
     status, output = run("-i", site(tmp_path, gateways=gateways))
     assert status == 2
     assert said(output) == [
-        "mail_gateway.imap.ntlm isn't known; the only key here is enabled.",
+        "mail_gateway.pop.ntlm isn't known here; its place is mail_gateway.imap.ntlm.",
         "mail_gateway.metrics_port is 25, which is the port of smtp; choose another, such as 8404.",
         'For gw3: mail_gateway.hostname is "mail", but must be a full name such as mail.example.com, with a domain.',
         'mail_gateway_egress_address of gw3 is "10.10.0.0/16", but must be one address; write 10.10.0.0.',
