@@ -22,6 +22,20 @@ from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_wish
 
 _ANSWER = re.compile(r'<<"postern">>(.*?)<<"end">>', re.DOTALL)
 
+_IDENTITY = ("Name", "Identity", "DistinguishedName")
+JUDGED_BY = (
+    "Enabled",
+    "TransportRole",
+    "AuthMechanism",
+    "PermissionGroups",
+    "Fqdn",
+    "Banner",
+    "Bindings",
+    "RemoteIPRanges",
+    "Comment",
+)
+"""The properties of each connector that are always read: by them it is judged, and known to be ours."""
+
 PERMISSIONS = "permissions"
 SERVICES = "services"
 COMPONENTS = "components"
@@ -34,9 +48,9 @@ PRESSURE = "pressure"
 
 def queries(wishes: Wishes) -> list[dict[str, Any]]:
     """What a server is asked: everything that the wishes are about, and all that decides on who may relay."""
-    identity = ["Name", "Identity", "DistinguishedName", "Server"]
+    named = {name for wish in wishes.connectors for name in wish.properties}
     found = [
-        _query(RECEIVE_CONNECTOR.variable, RECEIVE_CONNECTOR, [*identity, *_names(RECEIVE_CONNECTOR)]),
+        _query(RECEIVE_CONNECTOR.variable, RECEIVE_CONNECTOR, [*_IDENTITY, *sorted(named | set(JUDGED_BY))]),
         {
             **_empty(PERMISSIONS, "Get-ADPermission"),
             "properties": ["User", "ExtendedRights", "Deny", "IsInherited"],
@@ -88,10 +102,6 @@ def queries(wishes: Wishes) -> list[dict[str, Any]]:
             }
         )
     return found
-
-
-def _names(kind: Kind) -> list[str]:
-    return [entry.name for entry in kind.properties]
 
 
 def _query(name: str, kind: Kind, properties: list[str]) -> dict[str, Any]:

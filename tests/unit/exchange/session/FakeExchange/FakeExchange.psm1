@@ -1,7 +1,11 @@
 # A session of our own for the tests of the scripts: what they call, over one JSON file, and a record of every call.
 # It is no Exchange: it takes what it is given and gives it back.
 
-function Read-State { ConvertFrom-Json -InputObject ([IO.File]::ReadAllText($env:FAKE_EXCHANGE)) }
+$State = $null
+function Read-State {
+    if ($null -eq $script:State) { $script:State = ConvertFrom-Json -InputObject ([IO.File]::ReadAllText($env:FAKE_EXCHANGE)) }
+    $script:State
+}
 function Write-State { param($State) [IO.File]::WriteAllText($env:FAKE_EXCHANGE, (ConvertTo-Json -InputObject $State -Depth 9)) }
 
 function Write-Call {
