@@ -32,8 +32,10 @@ function ConvertTo-PlainJson {
     # In place of ConvertTo-Json, which makes numbers of enumerations and objects of arrays that passed a pipeline.
     param($Value)
     if ($null -eq $Value) { return 'null' }
-    if ($Value -is [bool]) { if ($Value) { return 'true' } else { return 'false' } }
     if ($Value -is [string]) { return ConvertTo-JsonString $Value }
+    if ($Value -is [bool]) { if ($Value) { return 'true' } else { return 'false' } }
+    # JSON already.
+    if ($Value -is [Text.StringBuilder]) { return $Value.ToString() }
     if ($Value -is [int] -or $Value -is [long] -or $Value -is [uint32] -or $Value -is [byte] -or $Value -is [uint16]) {
         return $Value.ToString([Globalization.CultureInfo]::InvariantCulture)
     }
@@ -115,9 +117,9 @@ function Open-ExchangeSession {
 }
 
 function Select-PlainProperty {
-    # The named properties as plain values; one that this version doesn't have is left out.
+    # The named properties as plain values, in this order; one that this version doesn't have is left out.
     param($Object, $Names)
-    $table = @{}
+    $table = [ordered]@{}
     foreach ($name in $Names) {
         $property = $Object.PSObject.Properties[$name]
         if ($null -eq $property) { continue }
@@ -135,49 +137,59 @@ function Select-PlainProperty {
 
 function Get-PermissionIdentity {
     # The distinguished name is the one that no other object has: connectors of all servers have the same names.
-    param([hashtable] $Connector)
+    param($Connector)
     if ($Connector['DistinguishedName']) { $Connector['DistinguishedName'] } else { $Connector['Identity'] }
 }
 
 function Invoke-Query {
     param($Query, [string] $Server, [hashtable] $Read)
     $objects = New-Object System.Collections.ArrayList
+    # Each object's JSON is made once, for the digest and for the answer.
+    $texts = New-Object System.Collections.ArrayList
     $parameters = ConvertTo-ParameterTable $Query.parameters
     if ($Query.server_parameter) { $parameters[$Query.server_parameter] = $Server }
     try {
         if (-not $Query.each) {
             foreach ($found in @(Invoke-Command51 $Query.command $parameters)) {
-                if ($null -ne $found) { $null = $objects.Add((Select-PlainProperty $found $Query.properties)) }
+                if ($null -eq $found) { continue }
+                $table = Select-PlainProperty $found $Query.properties
+                $null = $objects.Add($table)
+                $null = $texts.Add((ConvertTo-PlainJson $table))
             }
-        } elseif ($Read[$Query.each]['objects']) {
+        } else {
             foreach ($source in $Read[$Query.each]['objects']) {
                 $parameters['Identity'] = Get-PermissionIdentity $source
                 foreach ($found in @(Invoke-Command51 $Query.command $parameters)) {
                     if ($null -eq $found) { continue }
                     $table = Select-PlainProperty $found $Query.properties
                     $table['Of'] = $source['Identity']
-                    $null = $objects.Add($table)
+                    $null = $texts.Add((ConvertTo-PlainJson $table))
                 }
             }
         }
     } catch {
-        return @{ objects = @(); error = (ConvertTo-ErrorTable $_ $Query.command) }
+        return @{ objects = @(); texts = @(); error = (ConvertTo-ErrorTable $_ $Query.command) }
     }
-    @{ objects = $objects.ToArray() }
+    @{ objects = $objects.ToArray(); texts = $texts.ToArray() }
 }
 
-function ConvertTo-StableJson {
-    # The same text for the same objects, in whatever order their properties and they themselves came.
+function Get-StableText {
+    # The same text for the same objects, in whatever order they came.
     param([hashtable] $Read, $Queries)
     $lines = foreach ($query in $Queries) {
-        if ($query.volatile) { continue }
-        foreach ($object in $Read[$query.name]['objects']) {
-            $ordered = [ordered]@{}
-            foreach ($name in @($object.Keys | Sort-Object)) { $ordered[$name] = $object[$name] }
-            $query.name + (ConvertTo-PlainJson $ordered)
-        }
+        if (-not $query.volatile) { foreach ($text in $Read[$query.name]['texts']) { $query.name + $text } }
     }
     (@($lines) | Sort-Object) -join "`n"
+}
+
+function ConvertTo-ReadJson {
+    param([hashtable] $Read)
+    $parts = foreach ($name in $Read.Keys) {
+        $part = '"objects":[' + ($Read[$name]['texts'] -join ',') + ']'
+        if ($Read[$name].ContainsKey('error')) { $part += ',"error":' + (ConvertTo-PlainJson $Read[$name]['error']) }
+        (ConvertTo-JsonString $name) + ':{' + $part + '}'
+    }
+    New-Object Text.StringBuilder ('{' + (@($parts) -join ',') + '}')
 }
 
 function Get-Digest {
@@ -237,10 +249,10 @@ function Invoke-ExchangeConfiguration {
         foreach ($query in $Data.queries) {
             $read[$query.name] = Invoke-Query -Query $query -Server $server -Read $read
         }
-        $answer['digest'] = Get-Digest (ConvertTo-StableJson $read $Data.queries)
+        $answer['digest'] = Get-Digest (Get-StableText $read $Data.queries)
 
         if ($Data.mode -ne 'apply') {
-            $answer['read'] = $read
+            $answer['read'] = ConvertTo-ReadJson $read
         } elseif ($answer['digest'] -ne $Data.expected) {
             $answer['moved'] = $true
         } else {
