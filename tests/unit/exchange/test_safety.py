@@ -10,6 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from organisation import ANONYMOUS, RELAY, SERVER_AUTH, Machine, connector, fresh, planned, relay_connector
 
+from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_safety import Listener
 from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_wishes import Refused
 
 AROUND = {
@@ -146,6 +147,13 @@ def test_externally_secured_within_is_accepted_but_never_with_the_right_as_well(
     planned(Machine(), receive_connectors=[entry], **AROUND)
     both = {**entry, "extended_rights": [{"user": ANONYMOUS, "rights": [RELAY]}]}
     assert "has both ExternalAuthoritative and the right" in refused(receive_connectors=[both])[0]
+
+
+@pytest.mark.parametrize("mechanisms", [{"ExternalAuthoritative"}, {"Tls", "ExternalAuthoritative"}])
+def test_externally_secured_is_a_relay_without_any_right(mechanisms: set[str]) -> None:
+    listener = Listener("X", frozenset(), frozenset(), mechanisms=frozenset(mechanisms))
+    assert listener.anonymous_relay
+    assert not Listener("X", frozenset(), frozenset(), mechanisms=frozenset(("Tls",))).anonymous_relay
 
 
 @pytest.mark.parametrize("port", [25, 2525])
