@@ -240,10 +240,12 @@ class Lab:
     def _bury(cls) -> None:
         """Remove a lab that is dead as a whole, as after a restart of the machine.
 
-        What podman remembers of it then, leases of addresses for one, is as stale as the containers.
+        What podman remembers of it then, leases of addresses for one, is as stale as the containers. It may remember
+        addresses of containers that it has no more.
         """
         found = containers(MINE)
-        if found and not any(Path(f"/proc/{entry['Pid']}/ns").exists() for entry in found if entry["Pid"]):
+        alive = any(Path(f"/proc/{entry['Pid']}/ns").exists() for entry in found if entry["Pid"])
+        if not alive and (found or cls._own_networks()):
             cls._remove_all()
 
     @classmethod
