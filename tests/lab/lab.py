@@ -202,16 +202,16 @@ class Lab:
             make_room()
             cls._bury()
             lab = cls(cls._settle(), say=say)
-            lab._prepare()
-            existing = {entry["Labels"]["postern.host"]: entry for entry in containers(MINE)}
-
-            def is_good(name: str) -> bool:
-                return not anew and lab._is_good(name, existing.get(name))
-
-            wanted = list(names) or list(HOSTS)
-            with ThreadPoolExecutor() as pool:
-                good = dict(zip(wanted, pool.map(is_good, wanted), strict=True))
-            lab._create([name for name in wanted if not good[name]])
+            try:
+                lab._fill(names, anew=anew)
+            except LabError as error:
+                # podman remembers the addresses of containers that were killed while it made them, even when their
+                # network is gone.
+                if "already allocated" not in str(error):
+                    raise
+                cls._remove_all()
+                lab = cls(cls._settle(avoid=lab.slot), say=say)
+                lab._fill((), anew=False)
         return lab
 
     @classmethod
@@ -236,6 +236,19 @@ class Lab:
 
     # How.
 
+    def _fill(self, names: Sequence[str], *, anew: bool) -> None:
+        """Make what the hosts need, and those hosts that aren't there or don't work."""
+        self._prepare()
+        existing = {entry["Labels"]["postern.host"]: entry for entry in containers(MINE)}
+
+        def is_good(name: str) -> bool:
+            return not anew and self._is_good(name, existing.get(name))
+
+        wanted = list(names) or list(HOSTS)
+        with ThreadPoolExecutor() as pool:
+            good = dict(zip(wanted, pool.map(is_good, wanted), strict=True))
+        self._create([name for name in wanted if not good[name]])
+
     @classmethod
     def _bury(cls) -> None:
         """Remove a lab that is dead as a whole, as after a restart of the machine.
@@ -249,8 +262,11 @@ class Lab:
             cls._remove_all()
 
     @classmethod
-    def _settle(cls) -> int:
-        """Find the slot of this checkout, and make its networks if they aren't there. One checkout at a time."""
+    def _settle(cls, avoid: int | None = None) -> int:
+        """Find the slot of this checkout, another one than ``avoid``, and make its networks if they aren't there.
+
+        One checkout at a time.
+        """
         with cls._locked(Path("/run/lock/postern-lab-slots.lock")):
             own = cls._own_networks()
             slots = {int(entry["labels"][SLOT_LABEL]) for entry in own}
@@ -258,7 +274,10 @@ class Lab:
                 return slots.pop()
             if own:
                 cls._remove_all()
-            slot = topology.choose_slot(OWNER, _used_subnets(), cls._remembered())
+            used = _used_subnets()
+            if avoid is not None:
+                used += [subnet for network in NETWORKS for subnet in topology.subnets(avoid, network)]
+            slot = topology.choose_slot(OWNER, used, cls._remembered())
             for network in NETWORKS:
                 v4, v6 = topology.subnets(slot, network)
                 podman(
