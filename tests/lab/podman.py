@@ -90,8 +90,13 @@ def containers(label: str) -> list[dict[str, Any]]:
 
 def networks() -> list[dict[str, Any]]:
     """Return podman's entries of all networks of this machine."""
-    names = podman("network", "ls", "--quiet").stdout.split()
-    found: list[dict[str, Any]] = json.loads(podman("network", "inspect", *names).stdout) if names else []
+    # Another lab's may go between the two questions.
+    for attempt in range(5):
+        names = podman("network", "ls", "--quiet").stdout.split()
+        asked = podman("network", "inspect", *names, check=attempt == 4) if names else None
+        if asked is None or asked.returncode == 0:
+            break
+    found: list[dict[str, Any]] = json.loads(asked.stdout) if asked else []
     return found
 
 
