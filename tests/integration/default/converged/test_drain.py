@@ -72,4 +72,4 @@ def test_rolling_maintenance_fails_no_request(lab: Lab) -> None:
 def test_an_unknown_server_is_a_sentence() -> None:
     run = drain("drained", server="ex9")
     assert run.status != 0
-    assert "HAProxy has no server 'ex9' (it has ex1, ex2, www1); give one of these names." in run.text
+    assert "HAProxy has no server 'ex9' (it has ex1, ex2, here, peer1, www1); give one of these names." in run.text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from gateways import dropped_lines, fields, log
 
@@ -19,11 +20,9 @@ WEB = [
 MAILS = ["client", "client_port", "frontend", "backend", "server", "source", "state", "time_ms", "bytes"]
 
 
-def test_each_request_and_connection_is_one_line_of_the_documented_form(
-    lab: Lab, gateway: str, strangers: Strangers
-) -> None:
-    began, source, address = time.time(), strangers.address(), lab.address(gateway, "outside")
-    network = strangers.network()
+def asked_from(lab: Lab, gateway: str, source: str, source6: str) -> list[dict[str, Any]]:
+    """Ask for one of each kind; return the lines that HAProxy wrote, waiting for those that it didn't drop."""
+    began, dropped = time.time(), dropped_lines(lab, gateway)
     ask(
         lab,
         "client",
@@ -31,15 +30,26 @@ def test_each_request_and_connection_is_one_line_of_the_documented_form(
         web(lab, gateway, "/nothing", source=source, headers={"Host": "No.Such:80"}),
         web(lab, gateway, "/%41?secret=2", source=source, scheme="http"),
         {**smtp(lab, gateway, "outside", "anna@example.test"), "source": source},
-        {**web(lab, gateway, "/owa/"), "connect": lab.address(gateway, "outside", 6), "source": f"{network}1"},
+        {**web(lab, gateway, "/owa/"), "connect": lab.address(gateway, "outside", 6), "source": source6},
     )
 
-    def lines() -> list[dict[str, str]]:
+    def lines() -> list[dict[str, Any]]:
         found = [fields(line) for line in log(lab, gateway, began)]
-        return [line for line in found if line and line["client"] in (source, f"{network}1")]
+        return [line for line in found if line and line["client"] in (source, source6)]
 
-    assert wait_for(lambda: len(lines()) == 5), lines()
-    owa, nothing, http, mail, v6 = lines()
+    assert wait_for(lambda: len(lines()) >= 5 - (dropped_lines(lab, gateway) - dropped)), lines()
+    return lines()
+
+
+def test_each_request_and_connection_is_one_line_of_the_documented_form(
+    lab: Lab, gateway: str, strangers: Strangers
+) -> None:
+    source, address, v6_address = strangers.address(), lab.address(gateway, "outside"), f"{strangers.network()}1"
+    for _ in range(5):
+        lines = asked_from(lab, gateway, source, v6_address)
+        if len(lines) == 5:
+            break
+    owa, nothing, http, mail, v6 = lines
     assert [list(line) for line in (owa, nothing, http, mail, v6)] == [WEB, WEB, WEB, MAILS, WEB]
     said = {"frontend": "https", "backend": "exchange_owa", "source": lab.address(gateway, "inside"), "status": "302"}
     said |= {"logon": "none", "state": "--", "method": "GET", "host": MAIL, "path": "/owa/"}
@@ -53,7 +63,7 @@ def test_each_request_and_connection_is_one_line_of_the_documented_form(
         "http", "301", "-", "-", MAIL, "/%41",
     ]  # fmt: skip
     assert [mail[name] for name in ("frontend", "backend", "source", "state")] == ["smtp", "smtp", said["source"], "--"]
-    assert v6["client"] == f"{network}1"
+    assert v6["client"] == v6_address
     assert address not in str(owa)
 
 
