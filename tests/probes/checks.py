@@ -293,6 +293,7 @@ def metrics(lab: Lab, gateway: str) -> list[Row]:
                 "url": "http://gateway:8404/metrics",
                 "connect": lab.address(gateway, network),
                 "keep": 200,
+                "timeout": 3,
             },
         )
         open_ = answer.get("status") == 200 and "haproxy_" in answer["body"]
@@ -329,9 +330,9 @@ def closed_ports(lab: Lab, gateway: str) -> list[Row]:
     """What listens for administrators doesn't answer anybody else."""
     rows = []
     for place, network, open_ in (("client", "outside", False), ("admin", "admin", True)):
-        for family in (4, 6):
-            address = lab.address(gateway, network, family)
-            (answer,) = ask(lab, place, {"kind": "tcp", "connect": address, "port": 22, "timeout": 3})
+        addresses = {family: lab.address(gateway, network, family) for family in (4, 6)}
+        probes = [{"kind": "tcp", "connect": address, "port": 22, "timeout": 3} for address in addresses.values()]
+        for family, answer in zip(addresses, ask(lab, place, *probes, parallel=2), strict=True):
             told = "open" if "error" not in answer else str(answer["error"])
             rows.append(Row(place, f"port 22 over IPv{family}", told, ("error" not in answer) == open_))
     return rows
