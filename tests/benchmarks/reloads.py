@@ -169,8 +169,9 @@ def changing_playbook(times: int) -> Path:
     What the role gets is wired as in ``playbooks/gateway.yml``; the last run leaves what the declaration says.
     """
     plays = yaml.safe_load((ROOT / "playbooks" / "gateway.yml").read_text(encoding="utf-8"))
-    (provision,) = (item for item in plays if "roles" in item)
-    (role,) = (role for role in provision["roles"] if role["role"].endswith(".haproxy"))
+    ((provision, role),) = (
+        (item, role) for item in plays for role in item.get("roles", ()) if role["role"].endswith(".haproxy")
+    )
     every_other = f"['203.0.113.9/32'] if ({times} - round) is even else []"
     another = "{{ gateway.haproxy_relay_networks + (" + every_other + ") }}"
     playbook = [
