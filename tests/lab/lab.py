@@ -247,7 +247,11 @@ class Lab:
         wanted = list(names) or list(HOSTS)
         with ThreadPoolExecutor() as pool:
             good = dict(zip(wanted, pool.map(is_good, wanted), strict=True))
-        self._create([name for name in wanted if not good[name]])
+        missing = [name for name in wanted if not good[name]]
+        if "acme" in missing:
+            # The authority has forgotten what it issued, and its root: gateways with its certificates are of no use.
+            missing += [name for name in topology.GATEWAYS if name not in missing]
+        self._create(missing)
 
     @classmethod
     def _bury(cls) -> None:
