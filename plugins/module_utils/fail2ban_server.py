@@ -12,11 +12,10 @@ nothing; its properties are then what the running server must have as well.
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ansible_collections.postern.mail_gateway.plugins.module_utils.commands import run
 from ansible_collections.postern.mail_gateway.plugins.module_utils.fail2ban import Fail2BanError
 
 PYTHON = "/usr/bin/python3"
@@ -129,24 +128,6 @@ sys.stdout.write(json.dumps(answer))
 sys.stdout.flush()
 os._exit(0)  # a jail's journal would be closed by a thread that was never started
 """
-
-
-def run(*arguments: str, data: str | None = None) -> subprocess.CompletedProcess[str]:
-    """Run a command and return what came; never raise because of its exit status.
-
-    :param data: its standard input.
-    """
-    options: dict[str, Any] = {"stdin": subprocess.DEVNULL} if data is None else {"input": data}
-    path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
-    return subprocess.run(
-        arguments,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
-        env={**os.environ, "PATH": path, "LC_ALL": "C.UTF-8"},
-        **options,
-    )
 
 
 def ask(folder: str, jails: Sequence[str], trial: bool = True) -> dict[str, Any]:

@@ -19,7 +19,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -28,6 +27,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.postern.mail_gateway.plugins.module_utils.commands import run
 from ansible_collections.postern.mail_gateway.plugins.module_utils.ufw_rules import (
     ANYWHERE,
     Connection,
@@ -119,24 +119,6 @@ class Live:
             lines += [f"{name} -P {chain} {policy}" for chain, policy in sorted(self.policies[family].items())]
             lines += [f"{name} {rule}" for _chain, rules in sorted(self.chains[family].items()) for rule in rules]
         return lines
-
-
-def run(*arguments: str, data: str | None = None) -> subprocess.CompletedProcess[str]:
-    """Run a command and return what came; never raise because of its exit status.
-
-    :param data: its standard input.
-    """
-    path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
-    options: dict[str, Any] = {"stdin": subprocess.DEVNULL} if data is None else {"input": data}
-    return subprocess.run(
-        arguments,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
-        env={**os.environ, "PATH": path, "LC_ALL": "C.UTF-8"},
-        **options,
-    )
 
 
 def parse_save(text: str) -> tuple[Chains, dict[str, str]]:

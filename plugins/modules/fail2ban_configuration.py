@@ -165,6 +165,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.postern.mail_gateway.plugins.module_utils.commands import run
 from ansible_collections.postern.mail_gateway.plugins.module_utils.connection_origin import controller_address
 from ansible_collections.postern.mail_gateway.plugins.module_utils.fail2ban import (
     ALWAYS_IGNORED,
@@ -180,7 +181,7 @@ from ansible_collections.postern.mail_gateway.plugins.module_utils.fail2ban impo
     overruled,
     units,
 )
-from ansible_collections.postern.mail_gateway.plugins.module_utils.fail2ban_server import ask, refusal, run
+from ansible_collections.postern.mail_gateway.plugins.module_utils.fail2ban_server import ask, refusal
 from ansible_collections.postern.mail_gateway.plugins.module_utils.file_transaction import (
     Change,
     FileTransaction,
