@@ -3,8 +3,8 @@
 All HAProxys run on the same gateway at the same time and have the same servers; they are asked in turns, many short
 times. The servers are fast ones on the host ``relay``, so that the difference is the gateway's: the Python servers of
 the Exchange stand-in would hide it. The gateway is provisioned by ``playbooks/gateway.yml`` from the lab's own
-declaration, with two differences: the addresses of the servers, and limits for one client that the one client here
-doesn't reach. Every rule is still evaluated for every request.
+declaration, with three differences: the addresses of the servers, limits for one client that the one client here
+doesn't reach, and the ports of the bare configurations open too. Every rule is still evaluated for every request.
 """
 
 from __future__ import annotations
@@ -159,6 +159,8 @@ def provision(lab: Lab, gateway: str) -> None:
     declaration = yaml.safe_load((INVENTORY / "group_vars" / "all.yml").read_text())["mail_gateway"]
     most = {"connections": 100_000, "connection_rate": 1_000_000, "request_rate": 1_000_000}
     declaration["https"] = {**declaration.get("https", {}), "limits": most}
+    ports = [port for known in PORTS.values() for name, port in known.items() if name != "rendered"]
+    declaration["firewall"] = {"open": [{"ports": ports, "comment": "benchmark"}]}
     addresses = dict(zip(("ex1", "ex2"), server_addresses(lab), strict=True))
     servers = {name: {"mail_gateway_server_address": address} for name, address in addresses.items()}
     GENERATED.mkdir(parents=True, exist_ok=True)
