@@ -40,7 +40,10 @@ def derive_fail2ban(site: Site) -> dict[str, Any]:
     # The mode "aggressive" counts connections too that end before a logon, since passwords aren't even offered.
     jails = [{"name": "sshd", "filter_mode": "aggressive", "journal_matches": SSHD, "ports": ports, **limits}]
     if tree["https"]["enabled"].value:
-        jails.append({"name": "haproxy-logons", "ports": list(map(str, schema.HTTP_PORTS)), **limits})
+        ports = list(map(str, schema.HTTP_PORTS))
+        jails.append({"name": "haproxy-logons", "ports": ports, **limits})
+        # Logons that HAProxy holds back fail at no server. Who was unbanned by hand and goes on soon has no others.
+        jails.append({"name": "haproxy-held", "ports": ports, **limits, "max_retry": 1})
     trusted: list[Network] = [*tree["admin_networks"].values, *ssh_networks(tree), *tree["monitoring_networks"].values]
     trusted += fail2ban["ignored_networks"].values
     trusted += [as_network(server.address) for server in site.servers if not isinstance(server.address, str)]

@@ -1396,13 +1396,13 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
     (
         {"fail2ban.max_retry": 11},
         [
-            "mail_gateway.fail2ban.max_retry is 11, but after 10 logons are held back (mail_gateway.https.limits.failed_logons), so that nobody would be banned; write 10 or less."
+            "mail_gateway.fail2ban.max_retry is 11, but whoever fails 10 times is held back and banned then (mail_gateway.https.limits.failed_logons); write 10 or less."
         ],
     ),
     (
         {"https.limits.failed_logons": 3, "fail2ban.max_retry": 6},
         [
-            "mail_gateway.fail2ban.max_retry is 6, but after 3 logons are held back (mail_gateway.https.limits.failed_logons), so that nobody would be banned; write 3 or less."
+            "mail_gateway.fail2ban.max_retry is 6, but whoever fails 3 times is held back and banned then (mail_gateway.https.limits.failed_logons); write 3 or less."
         ],
     ),
     (
