@@ -13,18 +13,21 @@ from ansible.plugins.action import ActionBase
 from ansible.release import __version__
 
 from ansible_collections.postern.mail_gateway.plugins.module_utils import declaration_schema as schema
-from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration import misspelt, validate_all
+from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration import misspelt, sites, validate_all
 from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_ansible import (
     evaluate,
     exchange_group,
 )
 from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_tree import Inventory
+from ansible_collections.postern.mail_gateway.plugins.module_utils.derivation_exchange import derive_servers
+from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_forecast import forecast
+from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_wishes import Refused
 
 _ANSIBLE = tuple(int(number) for number in __version__.split(".")[:2])
 
 
 class ActionModule(ActionBase):
-    """Validates the declarations of all gateways, without a connection to any host."""
+    """Validates the declarations of all gateways and what becomes of the servers, without a connection to any host."""
 
     TRANSFERS_FILES = False
     _requires_connection = False
@@ -44,7 +47,12 @@ class ActionModule(ActionBase):
             for name, variables in raw.items()
             if schema.DECLARATION.name in variables
         }
-        servers = {name for value in declarations.values() for name in groups.get(exchange_group(value), ())}
+        servers = {
+            name
+            for value in declarations.values()
+            for group in (exchange_group(value), exchange_group(value, legacy=True))
+            for name in groups.get(group, ())
+        }
         raw |= {name: hostvars.raw_get(name) for name in servers}
         hosts = {name: self._evaluated(variables, schema.HOST_VARIABLES, hostvars) for name, variables in raw.items()}
 
@@ -52,13 +60,31 @@ class ActionModule(ActionBase):
             *(text for name in sorted(raw) for text in misspelt(name, set(raw[name]), name in gateways)),
             *validate_all(declarations, Inventory(groups, hosts)),
         ]
+        connections: dict[str, list[dict[str, object]]] = {}
+        if not problems:
+            connections, problems = self._forecasts(declarations, Inventory(groups, hosts))
         if problems:
             counted = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
             msg = "\n".join([f"{counted} in the declaration:", *problems])
             if _ANSIBLE < (2, 19):  # prints the message inside JSON, with its line ends escaped
                 self._display.display(msg, color=constants.COLOR_ERROR)
             return {"changed": False, "failed": True, "msg": msg}
-        return {"changed": False, "msg": f"The declaration is sound for {', '.join(sorted(gateways))}."}
+        sound = f"The declaration is sound for {', '.join(sorted(gateways))}."
+        return {"changed": False, "msg": sound, "connections": connections}
+
+    @staticmethod
+    def _forecasts(
+        declarations: Mapping[str, Any], inventory: Inventory
+    ) -> tuple[dict[str, list[dict[str, object]]], list[str]]:
+        """Who will reach which receive connector of which server, and a sentence for what the servers would refuse."""
+        found, problems = {}, []
+        for declaration, gateways in sites(declarations):
+            for server, variables in derive_servers(declaration, inventory, gateways).items():
+                try:
+                    found[server] = forecast(variables, server)
+                except Refused as refused:
+                    problems += [f"On {server}, as Exchange's setup leaves it, {text}" for text in refused.sentences]
+        return found, problems
 
     def _evaluated(
         self, variables: Mapping[str, Any], names: Iterable[str], hostvars: Mapping[str, Any]

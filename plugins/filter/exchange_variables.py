@@ -117,9 +117,9 @@ def exchange_variables(
             for name in groups.get(schema.GATEWAYS, ())
             if exchange_group(plain(hostvars[name].get(schema.DECLARATION.name))) == group
         ]
-        older = (declaration.get("exchange") or {}).get("legacy_group", "exchange_legacy")
         # The older servers are read like gateways are: for their addresses.
-        inventory = read_inventory(groups, hostvars, [*gateways, *groups.get(older, ())], group)
+        older = groups.get(exchange_group(declaration, legacy=True), ())
+        inventory = read_inventory(groups, hostvars, [*gateways, *older], group)
     except Exception as error:  # noqa: BLE001 (a template in the declaration or in a host variable)
         raise AnsibleFilterError(f"The declaration can't be evaluated: {reason(error)}.") from None
     try:

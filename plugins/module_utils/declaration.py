@@ -85,29 +85,29 @@ def validate_all(declarations: Mapping[str, Any], inventory: Inventory) -> list[
     members = inventory.group(schema.GATEWAYS)
     if not members:
         return [no_gateways(inventory)]
-    sites = _sites({name: declarations[name] for name in members if name in declarations})
+    found = sites({name: declarations[name] for name in members if name in declarations})
     about: dict[Problem, list[str]] = {}
-    for declaration, gateways in sites:
+    for declaration, gateways in found:
         for problem in validate(declaration, inventory, gateways):
             about.setdefault(problem, []).extend(gateways)
-    everywhere = sum(len(gateways) for _, gateways in sites)
+    everywhere = sum(len(gateways) for _, gateways in found)
     return [
         f"For {listed(gateways)}: {problem}" if len(gateways) < everywhere and _is_declared(problem) else str(problem)
         for problem, gateways in about.items()
     ]
 
 
-def _sites(declarations: Mapping[str, Any]) -> list[tuple[Any, list[str]]]:
+def sites(declarations: Mapping[str, Any]) -> list[tuple[Any, list[str]]]:
     """The different declarations, each with its gateways."""
-    sites: list[tuple[Any, list[str]]] = []
+    found: list[tuple[Any, list[str]]] = []
     for name, declaration in declarations.items():
-        for known, gateways in sites:
+        for known, gateways in found:
             if known == declaration:
                 gateways.append(name)
                 break
         else:
-            sites.append((declaration, [name]))
-    return sites
+            found.append((declaration, [name]))
+    return found
 
 
 def _is_declared(problem: Problem) -> bool:

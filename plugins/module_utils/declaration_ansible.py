@@ -100,8 +100,13 @@ def fellow_gateways(
     return found
 
 
-def exchange_group(declaration: Any) -> str:
-    """The group of servers that the declaration names, the default where it names none or nothing that is a name."""
+def exchange_group(declaration: Any, *, legacy: bool = False) -> str:
+    """The group of servers that the declaration names, the default where it names none or nothing that is a name.
+
+    :param legacy: the group of older servers is meant.
+    """
     exchange = declaration.get("exchange") if isinstance(declaration, Mapping) else None
-    group = exchange.get("group") if isinstance(exchange, Mapping) else None
-    return group if isinstance(group, str) else "exchange"
+    group = exchange.get("legacy_group" if legacy else "group") if isinstance(exchange, Mapping) else None
+    if isinstance(group, str):
+        return group
+    return "exchange_legacy" if legacy else "exchange"

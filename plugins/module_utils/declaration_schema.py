@@ -200,6 +200,13 @@ DECLARATION = Option(
             "The Exchange servers behind the gateway.",
             options=(
                 Option(
+                    "managed",
+                    BOOLEAN,
+                    "Whether they are set up from here, too. Otherwise they stay as they are.",
+                    default=True,
+                    example=True,
+                ),
+                Option(
                     "group",
                     GROUP,
                     "The inventory group of the servers.",

@@ -32,11 +32,30 @@ def derive_exchange(
     Raises DeclarationError with every problem when the declaration isn't sound; the files that it names aren't looked
     at. ``gateways`` are the hosts that the declaration is for; without it, all of the group ``gateways``.
     """
+    return _variables(_site(declaration, inventory, gateways), host)
+
+
+def derive_servers(
+    declaration: Any, inventory: Inventory, gateways: Sequence[str] | None = None
+) -> dict[str, dict[str, Any]]:
+    """The role's variables for each server that is set up from here, by its name in the inventory; see above."""
+    site = _site(declaration, inventory, gateways)
+    exchange = site.tree["exchange"]
+    if not exchange["managed"].value:
+        return {}
+    groups = (exchange[name].value for name in ("group", "legacy_group"))
+    return {host: _variables(site, host) for group in groups for host in inventory.group(group)}
+
+
+def _site(declaration: Any, inventory: Inventory, gateways: Sequence[str] | None) -> Site:
     checked = check(declaration, inventory, gateways)
     if checked.problems:
         raise DeclarationError(checked.problems)
-    site = checked.site
-    older = host in inventory.group(site.tree["exchange"]["legacy_group"].value)
+    return checked.site
+
+
+def _variables(site: Site, host: str) -> dict[str, Any]:
+    older = host in site.inventory.group(site.tree["exchange"]["legacy_group"].value)
     return {
         "exchange_receive_connectors": _older_connectors(site) if older else _connectors(site),
         "exchange_transport": {} if older else _logging(site),

@@ -15,6 +15,8 @@ description:
   - Validates the declaration C(mail_gateway) of every host in the inventory group C(gateways), the host variables that
     belong to it, the group of Exchange servers and the certificate files on the controller.
   - Every problem is said at once, each as one sentence with the variable's path, its value and what is expected.
+  - Where the Exchange servers are set up from here, the receive connectors that will result are computed too, as if
+    each server were as Exchange's setup leaves it. What the role C(exchange) would refuse is a problem here already.
   - The whole inventory is looked at, whatever C(--limit) says, because the addresses of two gateways can clash.
   - Gateways of several sites may be in one inventory, each with the declaration of its own group.
 attributes:
@@ -55,4 +57,13 @@ msg:
   returned: always
   sample: "1 problem in the declaration:\nmail_gateway.hostname is \"mail\", but must be a full name such as
     mail.example.com, with a domain."
+connections:
+  description: For each Exchange server, which receive connector will take the connections of each server, gateway and
+    relay address and of the Internet, and whether it takes mail without a logon and relays it.
+  type: dict
+  returned: when the declaration is sound
+  sample:
+    ex1.example.com:
+      - {who: relay clients, address: 10.10.0.111, connector: Mail gateway relay, anonymous: true, relay: true}
+      - {who: internet, address: any, connector: Default Frontend EX1, anonymous: true, relay: false}
 """

@@ -1,6 +1,7 @@
 """Preflight as a person runs it: the real ansible-playbook on inventories of every kind, its words and its exit."""
 # ruff: noqa: E501, ISC004 (a sentence is on one line where it fits, so that it can be searched for)
 
+import json
 import os
 import re
 import subprocess
@@ -294,3 +295,35 @@ def test_a_vaulted_value_without_its_password(tmp_path: Path) -> None:
     (sentence,) = said(output)
     assert sentence.startswith("mail_gateway.hostname can't be evaluated: ")
     assert sentence.endswith("Attempting to decrypt but no vault secrets found.")
+
+
+def test_what_becomes_of_the_servers_is_computed(tmp_path: Path) -> None:
+    status, output = run("-v", "-i", str(EXAMPLE))
+    assert status == 0, output
+    found = json.loads(re.search(r"=> (\{.*\})", output, re.DOTALL)[1])["connections"]  # type: ignore[index]
+    assert set(found) == {"ex1.example.com", "ex2.example.com"}
+    table = {(row["who"], row["address"]): (row["connector"], row["relay"]) for row in found["ex1.example.com"]}
+    assert table["relay clients", "10.10.0.111"] == ("Mail gateway relay", True)
+    assert table["gateway", "10.10.0.11"] == ("Mail gateway", False)
+    assert table["server", "10.10.0.22"] == ("Default Frontend EX1", False)
+    assert table["internet", "any"] == ("Default Frontend EX1", False)
+
+
+def test_a_gateway_with_the_address_of_an_older_server_is_refused(tmp_path: Path) -> None:
+    gateway = {**NOWHERE, "mail_gateway_egress_address": "10.10.0.31"}
+    older = {"hosts": {"old1": {"ansible_host": "10.10.0.31"}}}
+    status, output = run("-i", site(tmp_path, gateways={"hosts": {"gw1": gateway}}, exchange_legacy=older))
+    assert status != 0
+    assert (
+        "On ex1, as Exchange's setup leaves it, exchange_receive_connectors[0] (receive connector EX1\\Mail gateway) "
+        "would take the mail that comes from the Exchange server 10.10.0.31 on port 25, and isn't for servers "
+        "(ExchangeServer, ExchangeServers); take that address out of its range."
+    ) in said(output)
+
+
+def test_servers_that_are_somebody_elses_are_not_looked_at(tmp_path: Path) -> None:
+    gateway = {**NOWHERE, "mail_gateway_egress_address": "10.10.0.31"}
+    older = {"hosts": {"old1": {"ansible_host": "10.10.0.31"}}}
+    declaration = {**SOUND, "exchange": {"managed": False}}
+    status, output = run("-i", site(tmp_path, declaration, gateways={"hosts": {"gw1": gateway}}, exchange_legacy=older))
+    assert status == 0, output

@@ -1,0 +1,75 @@
+# Copyright (c) 2026 postern.mail_gateway contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What will become of a server's receive connectors, foretold without asking it: as if they were as setup leaves them.
+
+The names, ports and permissions are the published ones of a Mailbox server since Exchange 2013 ("Default Receive
+connectors created during setup"). What others have changed on a real server is judged when it is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_plan import make_plan
+from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_state import Connector, Server
+from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_wishes import read_wishes
+
+_FRONT, _HUB = "FrontendTransport", "HubTransport"
+_LOGONS = "Tls, Integrated, BasicAuth, BasicAuthRequireTLS"
+_SERVERS = f"{_LOGONS}, ExchangeServer"
+# Name, port, transport role, mechanisms, permission groups.
+_OF_SETUP = (
+    ("Default Frontend", 25, _FRONT, _SERVERS, "AnonymousUsers, ExchangeServers, ExchangeLegacyServers"),
+    ("Client Frontend", 587, _FRONT, _LOGONS, "ExchangeUsers"),
+    ("Outbound Proxy Frontend", 717, _FRONT, _SERVERS, "ExchangeServers"),
+    ("Default", 2525, _HUB, _SERVERS, "ExchangeUsers, ExchangeServers, ExchangeLegacyServers"),
+    ("Client Proxy", 465, _HUB, _SERVERS, "ExchangeUsers, ExchangeServers"),
+)
+#: What decides on connectors; the rest of a server can't be foretold, and needn't be.
+_ARGUMENTS = ("receive_connectors", "server_addresses", "gateway_addresses", "relay_addresses")
+
+
+def forecast(variables: Mapping[str, Any], host: str) -> list[dict[str, object]]:
+    """For each server, gateway and relay address, and for the Internet, which connector will take it.
+
+    :param variables: those of the role for this server.
+    :param host: its name in the inventory, of which the first label is taken for its short name.
+    :raises Refused: with a sentence for everything that the role would refuse.
+    """
+    name = host.partition(".")[0].upper()
+    server = Server(
+        name=name,
+        fqdn=host,
+        version="2019",
+        build="",
+        connectors=tuple(_of_setup(name, host)),
+        settings={},
+        services={},
+        components={},
+        firewall=(),
+        pressure="",
+    )
+    wishes = read_wishes({argument: variables[f"exchange_{argument}"] for argument in _ARGUMENTS})
+    return make_plan(wishes, server).connections
+
+
+def _of_setup(server: str, fqdn: str) -> list[Connector]:
+    found = []
+    for title, port, role, mechanisms, groups in _OF_SETUP:
+        name = f"{title} {server}"
+        identity = f"{server}\\{name}"
+        raw = {
+            "Enabled": True,
+            "TransportRole": role,
+            "AuthMechanism": mechanisms,
+            "PermissionGroups": groups,
+            "Fqdn": fqdn,
+            "Banner": "",
+            "Bindings": [f"0.0.0.0:{port}", f"[::]:{port}"],
+            "RemoteIPRanges": ["0.0.0.0-255.255.255.255", "::-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"],
+            "Comment": "",
+        }
+        found.append(Connector(name, identity, identity, raw, {}))
+    return found
