@@ -273,7 +273,8 @@ class _Judgement:
         """A binding and range belongs to one connector."""
         owners: dict[tuple[Binding, Range], Listener] = {}
         for listener in sorted(self.after, key=lambda found: found.name.lower() in self.declared):
-            for binding in listener.bindings if listener.enabled else ():
+            # One that is off has them as well.
+            for binding in listener.bindings:
                 for entry in listener.ranges:
                     first = owners.setdefault((binding, entry), listener)
                     if first is not listener:

@@ -132,8 +132,12 @@ class Server:
         """(what, where) of each listener that the state asks for, with the Windows service behind it."""
         state = self.state()
         result = {}
-        for binding, role in connectors.bindings(state.connectors).items():
-            result["smtp", binding] = SERVICES[role]
+        bindings = connectors.bindings(state.connectors)
+        everywhere = {(":" in binding.address, binding.port) for binding in bindings if binding.is_any}
+        for binding, role in bindings.items():
+            # Who listens on all addresses hears what comes to one of them: Linux doesn't let both be listened on.
+            if binding.is_any or (":" in binding.address, binding.port) not in everywhere:
+                result["smtp", binding] = SERVICES[role]
         for protocol, binding in state.web_bindings:
             result[protocol, binding] = "W3SVC"
         return {key: service for key, service in result.items() if state.running(service)}

@@ -1,0 +1,161 @@
+"""What safety says of a connection, against what a server does with it: two readings of the same published rules.
+
+Generated organisations are planned, the plan is carried out, and a stand-in that serves the resulting connectors is
+asked over SMTP from several addresses.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import smtplib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, assume, event, given, settings
+from hypothesis import strategies as st
+from organisation import ANONYMOUS, RELAY, SERVER_AUTH, Machine, connector, planned, server_of
+
+from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_plan import listener_of
+from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_safety import Listener, choose
+from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_values import read_range
+from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_wishes import Refused, read_wishes
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "standin"))
+
+from standin_client import Standin, make_certificate
+
+HERE = "127.0.0.1"
+SOURCES = (HERE, "127.0.0.11", "127.0.0.111", "127.1.2.3", "127.200.0.1")
+# No two of one size, since Exchange's help doesn't say which of those wins.
+RANGES = (
+    "127.0.0.11",
+    "127.0.0.110-127.0.0.111",
+    "127.0.0.96/27",
+    "127.0.0.0/24",
+    "127.0.0.0-127.9.255.255",
+    "127.0.0.0/8",
+    "0.0.0.0-255.255.255.255",
+)
+MECHANISMS = ("Tls", "Tls, BasicAuth", SERVER_AUTH, "ExternalAuthoritative")
+GROUPS = ("AnonymousUsers", "ExchangeUsers", "ExchangeServers")
+
+
+@pytest.fixture(scope="module")
+def standin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standin]:
+    folder = tmp_path_factory.mktemp("standin")
+    server = Standin(folder, make_certificate(folder / "tls.pem"), tmp_path_factory.mktemp("run"))
+    yield server
+    server.stop()
+
+
+@st.composite
+def organisations(draw: Any) -> tuple[Machine, list[dict[str, Any]]]:
+    """A server with connectors of others on port 25, and wishes for more."""
+    machine = Machine()
+    properties = {
+        "Bindings": st.lists(st.sampled_from(["0.0.0.0:25", f"{HERE}:25"]), min_size=1, unique=True),
+        "RemoteIPRanges": st.lists(st.sampled_from(RANGES), min_size=1, max_size=2, unique=True),
+        "AuthMechanism": st.sampled_from(MECHANISMS),
+        "PermissionGroups": st.lists(st.sampled_from(GROUPS), unique=True),
+    }
+    for name in draw(st.sets(st.sampled_from(["Others", "Scanner"]))):
+        drawn = draw(st.fixed_dictionaries(properties))
+        drawn |= {"PermissionGroups": ", ".join(drawn["PermissionGroups"]) or "None", "Fqdn": f"{name}.example.test"}
+        made = connector("EX1", name, **drawn, Enabled=draw(st.booleans()))
+        machine.state["exchange_receive_connectors"].append(made)
+        # No server has what no server can have.
+        assume(len(pairs(machine)) == len(set(pairs(machine))))
+        if draw(st.booleans()):
+            machine.run("Add-ADPermission", {"User": ANONYMOUS, "ExtendedRights": [RELAY]}, made["Identity"])
+    wishes = [
+        {
+            "name": name,
+            "properties": {**draw(st.fixed_dictionaries(properties)), "Fqdn": f"{name}.example.test"},
+            "extended_rights": [{"user": ANONYMOUS, "rights": [RELAY]}] if draw(st.booleans()) else [],
+        }
+        for name in draw(st.sets(st.sampled_from(["Gateway", "Relay"]), min_size=1))
+    ]
+    return machine, wishes
+
+
+def pairs(machine: Machine) -> list[tuple[str, str]]:
+    """Every binding with each range of its connector."""
+    return [
+        (binding, entry)
+        for item in machine.state["exchange_receive_connectors"]
+        for binding in item["Bindings"]
+        for entry in item["RemoteIPRanges"]
+    ]
+
+
+def serve(standin: Standin, machine: Machine) -> None:
+    """Have the stand-in serve the machine's connectors for port 25, on its own port."""
+    document = standin.document()
+    port = standin.ports[25]
+    theirs = [item for item in document["ReceiveConnector"] if not item["Bindings"][0].endswith(f":{port}")]
+    for item in machine.state["exchange_receive_connectors"]:
+        here = [text for text in item["Bindings"] if text in ("0.0.0.0:25", f"{HERE}:25")]
+        bindings = [text.replace(":25", f":{port}") for text in here]
+        if bindings:
+            own = {name: value for name, value in item.items() if name != "DistinguishedName"}
+            theirs.append({**own, "Bindings": bindings, "TarpitInterval": "00:00:00"})
+    rights = [
+        {"Identity": item["Of"], "User": item["User"], "ExtendedRights": item["ExtendedRights"], "Deny": False}
+        for item in machine.state["permissions"]
+    ]
+    standin.set("ReceiveConnector", theirs, "ADPermission", rights)
+
+
+def said(standin: Standin, source: str) -> tuple[str, bool, bool]:
+    """What the server does: the name by which it answers ('' where it doesn't), whether it takes mail, and relays."""
+    try:
+        with smtplib.SMTP(HERE, standin.ports[25], timeout=10, source_address=(source, 0)) as client:
+            status, text = client.ehlo("probe.example.test")
+            assert status == 250, text
+            name = text.split()[0].decode().lower()
+            if client.mail("a@outside.example")[0] != 250:
+                return name, False, False
+            return name, True, client.rcpt("somebody@elsewhere.example")[0] == 250
+    except (smtplib.SMTPConnectError, smtplib.SMTPServerDisconnected, ConnectionError):
+        return "", False, False
+
+
+def foretold(machine: Machine, source: str) -> Listener | None:
+    listeners = [listener_of(found) for found in server_of(machine, read_wishes({})).connectors]
+    return choose(listeners, 4, int(ipaddress.ip_address(HERE)), 25, read_range(source))
+
+
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(organisations())
+def test_safety_and_the_server_agree(standin: Standin, organisation: tuple[Machine, list[dict[str, Any]]]) -> None:
+    machine, wishes = organisation
+    try:
+        plan = planned(machine, receive_connectors=wishes)
+    except Refused:
+        event("refused")  # what others have made is served all the same
+    else:
+        event("accepted")
+        for operation in plan.operations:
+            machine.run(operation.command, dict(operation.parameters), operation.connector)
+    serve(standin, machine)
+    for source in SOURCES:
+        winner = foretold(machine, source)
+        name, takes, relays = said(standin, source)
+        if winner is None:
+            assert name == ""
+            continue
+        assert name == winner.fqdn.lower(), source
+        # A right without the permission group that lets one submit is of no use; safety counts it all the same.
+        assert relays <= winner.anonymous_relay, (source, winner)
+        if not winner.external:
+            assert takes == ("AnonymousUsers" in winner.groups), (source, winner)
+            assert relays == (takes and winner.granted_to_anybody), (source, winner)
+        else:
+            assert relays == ("ExchangeServers" in winner.groups), (source, winner)
