@@ -26,7 +26,7 @@ def inventory() -> dict[str, object]:
         }
 
     def server(name: str) -> dict[str, object]:
-        return {"ansible_host": hosts[name]["inside"][0]}
+        return {"ansible_host": hosts[name]["inside"][0], "exchange_server": f"{name}.example.test"}
 
     way_in = {
         "ansible_pipelining": True,
@@ -45,7 +45,13 @@ def inventory() -> dict[str, object]:
             "hosts": ["ex1", "ex2"],
             "vars": {"ansible_connection": "ssh", "ansible_user": "root", **way_in},
         },
-        "all": {"vars": {"lab_slot": lab["slot"], "lab_folder": str(STATE.parent)}},
+        "all": {
+            "vars": {
+                "lab_slot": lab["slot"],
+                "lab_folder": str(STATE.parent),
+                "lab_has_powershell": lab["powershell"],
+            },
+        },
         "_meta": {
             "hostvars": {
                 **{name: gateway(name) for name in ("gw1", "gw2")},

@@ -24,6 +24,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("down", help="remove its containers, networks and state")
     reset = commands.add_parser("reset", help="make hosts anew, bare")
     reset.add_argument("hosts", nargs="+", metavar="HOST")
+    commands.add_parser("renew-exchange", help="make the Exchange servers' configuration anew")
     commands.add_parser("status", help="say how each host is, and its addresses")
     run = commands.add_parser("exec", help="run a command in a host: lab exec HOST -- COMMAND…")
     run.add_argument("host", metavar="HOST")
@@ -63,6 +64,8 @@ def _run(arguments: argparse.Namespace) -> int:
             print(f"The lab is gone ({time.monotonic() - start:.1f} s)")
         case "reset":
             Lab.load(_say).reset(arguments.hosts)
+        case "renew-exchange":
+            Lab.load(_say).renew_exchange()
         case "images":
             check_machine()
             images.make_images(_say)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lab import zones
-from lab.topology import DOMAIN, EXCHANGE, GATEWAYS
+from lab.topology import DOMAIN, EXCHANGE, GATEWAYS, subnets
 
 if typing.TYPE_CHECKING:
     from lab.lab import Lab
@@ -17,7 +17,6 @@ HERE = Path(__file__).parent
 #: The setup script of each host, below setup/, after `common.sh`.
 SETUP = dict.fromkeys(GATEWAYS, "gateway.sh") | dict.fromkeys(EXCHANGE, "exchange.sh")
 SETUP |= {"dns": "dns.sh", "relay": "relay.sh", "client": "client.sh", "admin": "client.sh", "acme": "acme.sh"}
-ANYBODY = "NT AUTHORITY\\ANONYMOUS LOGON"
 
 
 def powershell() -> Path | None:
@@ -91,48 +90,30 @@ def empty_state(host: str, folder: Path) -> None:
 
 
 def configure(host: str, lab: "Lab") -> None:
-    """Do what an administrator of the host has done before the gateways come."""
+    """Do what is done on the host before the gateways come: an Exchange server is set up and administered.
+
+    What was there before is gone, and the server is as it should be when this returns.
+    """
     if host not in EXCHANGE:
         return
-    path = lab.state_path(host)
-    state = json.loads(path.read_text())
-    relay = [lab.relay_address(gateway) for gateway in GATEWAYS]
-    administer(state, host.upper(), relay, lab.secrets()["mailbox"])
-    fresh = path.with_suffix(".new")
-    fresh.touch(mode=0o600)
-    fresh.write_text(json.dumps(state, indent=2) + "\n")
-    fresh.replace(path)
+    standin = ["env", "PYTHONPATH=/opt", "PYTHONDONTWRITEBYTECODE=1", "python3", "-m", "standin"]
+    about = ["--name", host.upper(), "--fqdn", f"{host}.{DOMAIN}", "--domain", DOMAIN]
+    aside = ["--directory", "/run/standin-fresh"]
+    address = f"{lab.address(host, 'inside')}/{subnets(lab.slot, 'inside')[0].prefixlen}"
+    lab.exec(host, ["mkdir", "-p", aside[1]])
+    lab.exec(host, [*standin, *aside, "fresh", *about, "--address", address])
+    state = json.loads(lab.exec(host, [*standin, *aside, "get"]).stdout)
+    administer(state, lab.secrets()["mailbox"])
+    lab.exec(host, [*standin, "replace"], input=json.dumps(state))
     lab.exec(host, ["systemctl", "enable", "--quiet", "--now", "standin.service"])
 
 
-def administer(state: dict[str, Any], server: str, relay_addresses: list[str], password: str) -> None:
+def administer(state: dict[str, Any], password: str) -> None:
     """Change a fresh Exchange server's state the way that its administrator has.
 
-    The gateways' relay addresses have a connector that relays; the limits for each source don't throttle the gateways,
-    which are one source for everybody; IMAP and POP run; two mailboxes exist.
+    The limits for each source don't throttle the gateways, which are one source for everybody; IMAP and POP run; two
+    mailboxes exist. Nobody relays.
     """
-    name = "Gateway Relay"
-    state["ReceiveConnector"].append(
-        {
-            "Name": name,
-            "Identity": f"{server}\\{name}",
-            "Server": server,
-            "TransportRole": "FrontendTransport",
-            "Bindings": ["0.0.0.0:25"],
-            "RemoteIPRanges": relay_addresses,
-            "Fqdn": f"{server.lower()}.{DOMAIN}",
-            "AuthMechanism": "Tls",
-            "PermissionGroups": "AnonymousUsers",
-        }
-    )
-    state["ADPermission"].append(
-        {
-            "Identity": f"{server}\\{name}",
-            "User": ANYBODY,
-            "ExtendedRights": ["Ms-Exch-SMTP-Accept-Any-Recipient"],
-            "Deny": False,
-        }
-    )
     for connector in state["ReceiveConnector"]:
         connector |= {"MaxInboundConnectionPerSource": "Unlimited", "MaxInboundConnectionPercentagePerSource": 100}
     for service in state["Service"]:

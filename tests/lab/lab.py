@@ -31,6 +31,7 @@ SLOT_LABEL = "postern.lab"
 SPEC_LABEL = "postern.spec"
 RUN = ["--systemd=always", "--cap-add=NET_ADMIN,NET_RAW,SYS_ADMIN,AUDIT_WRITE", "--memory=2g", "--detach"]
 START_LIMIT = 60  # seconds that systemd in a container may take
+MOST_SLOTS = 5  # that are avoided because podman has addresses there that it thinks are taken
 
 
 def _quiet(_text: str) -> None:
@@ -165,6 +166,11 @@ class Lab:
             raise LabError(f"'{' '.join(argv[:4])}' on {host} ended with status {done.returncode}: {said}")
         return done
 
+    @property
+    def powershell(self) -> bool:
+        """Whether the Exchange servers have a PowerShell: this machine's."""
+        return hosts.powershell() is not None
+
     def status(self) -> list[tuple[str, str]]:
         """Return each host with `running`, `degraded (failed units)`, or what else keeps it from its work."""
 
@@ -202,17 +208,20 @@ class Lab:
             make_room()
             cls._bury()
             lab = cls(cls._settle(), say=say)
-            try:
-                lab._fill(names, anew=anew)
-            except LabError as error:
-                # podman remembers the addresses of containers that were killed while it made them, even when their
-                # network is gone.
-                if "already allocated" not in str(error):
-                    raise
+            avoided: list[int] = []
+            while True:
+                try:
+                    lab._fill(names if not avoided else (), anew=anew and not avoided)
+                except LabError as error:
+                    # podman remembers the addresses of containers that were killed while it made them, even when their
+                    # network is gone.
+                    if "already allocated" not in str(error) or len(avoided) == MOST_SLOTS:
+                        raise
+                else:
+                    return lab
+                avoided.append(lab.slot)
                 cls._remove_all()
-                lab = cls(cls._settle(avoid=lab.slot), say=say)
-                lab._fill((), anew=False)
-        return lab
+                lab = cls(cls._settle(avoided), say=say)
 
     @classmethod
     def down(cls) -> None:
@@ -233,6 +242,11 @@ class Lab:
             LabError: A name is wrong, or a host didn't start.
         """
         self.up(names, self.say, anew=True)
+
+    def renew_exchange(self) -> None:
+        """Make the Exchange servers' configuration anew, as their administrator had it before the gateways came."""
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(lambda host: hosts.configure(host, self), topology.EXCHANGE))
 
     # How.
 
@@ -266,8 +280,8 @@ class Lab:
             cls._remove_all()
 
     @classmethod
-    def _settle(cls, avoid: int | None = None) -> int:
-        """Find the slot of this checkout, another one than ``avoid``, and make its networks if they aren't there.
+    def _settle(cls, avoid: Sequence[int] = ()) -> int:
+        """Find the slot of this checkout, none of those of ``avoid``, and make its networks if they aren't there.
 
         One checkout at a time.
         """
@@ -279,8 +293,7 @@ class Lab:
             if own:
                 cls._remove_all()
             used = _used_subnets()
-            if avoid is not None:
-                used += [subnet for network in NETWORKS for subnet in topology.subnets(avoid, network)]
+            used += [subnet for number in avoid for name in NETWORKS for subnet in topology.subnets(number, name)]
             slot = topology.choose_slot(OWNER, used, cls._remembered())
             for network in NETWORKS:
                 v4, v6 = topology.subnets(slot, network)
@@ -374,7 +387,7 @@ class Lab:
             self.say(f"Started {', '.join(names)} in {time.monotonic() - started:.1f} s")
         self._join_networks()
         self.describe()
-        if set(names) & set(topology.EXCHANGE) and hosts.powershell() is None:
+        if set(names) & set(topology.EXCHANGE) and not self.powershell:
             self.say("This machine has no PowerShell (powershell or pwsh on the PATH): the Exchange servers do without")
 
     def _create_one(self, name: str) -> None:
@@ -431,6 +444,7 @@ class Lab:
                 }
                 for name, host in HOSTS.items()
             },
+            "powershell": self.powershell,
             "relay_addresses": {gateway: self.relay_address(gateway) for gateway in topology.GATEWAYS},
             "ssh": {
                 "user": "operator",

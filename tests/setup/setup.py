@@ -147,14 +147,24 @@ def make_venv() -> None:
         mark.write_text(made_from)
 
 
-def link_collection() -> None:
-    """Make the working copy usable as the collection, without building it."""
-    link = CACHE / "collections" / "ansible_collections" / "postern" / "mail_gateway"
-    if link.is_symlink() and link.resolve() == ROOT:
-        return
-    link.parent.mkdir(parents=True, exist_ok=True)
-    link.unlink(missing_ok=True)
-    link.symlink_to(os.path.relpath(ROOT, link.parent))
+def link_collections() -> None:
+    """Make the working copy usable as the collection, without building it, and the tests' own win_shell beside it.
+
+    Ansible and Python both find a collection by its place: `ansible_collections/NAMESPACE/NAME` below a search path.
+    Several processes may do this at once, so a link is made under a name of its own and renamed into place.
+    """
+    collections = CACHE / "collections" / "ansible_collections"
+    standin = ROOT / "tests" / "standin" / "collections" / "ansible_collections"
+    links = {"postern/mail_gateway": ROOT, "ansible/windows": standin / "ansible" / "windows"}
+    for name, target in links.items():
+        link = collections / name
+        if link.is_symlink() and link.resolve() == target:
+            continue
+        link.parent.mkdir(parents=True, exist_ok=True)
+        fresh = link.with_name(f".{link.name}.{os.getpid()}")
+        fresh.unlink(missing_ok=True)
+        fresh.symlink_to(os.path.relpath(target, link.parent))
+        fresh.replace(link)
 
 
 def make_images() -> None:
@@ -187,7 +197,7 @@ def main() -> int:
         if importlib.util.find_spec("ensurepip") is None:
             ready.wait()
         make_venv()
-        link_collection()
+        link_collections()
 
     try:
         # The one mostly waits for a mirror while the other computes.

@@ -36,6 +36,11 @@ def _set(options: argparse.Namespace) -> None:
         store.replace(options.directory, document)
 
 
+def _replace(options: argparse.Namespace) -> None:
+    with store.locked(options.directory):
+        store.replace(options.directory, _value("-"))
+
+
 def _get(options: argparse.Namespace) -> None:
     found = state.get(store.read(options.directory), options.path)
     print(json.dumps(found, indent=1))
@@ -132,6 +137,9 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("set", help="change the state, and wait until it is in force")
     command.add_argument("pairs", nargs="+", metavar="PATH JSON", help="JSON may be - for standard input")
     command.set_defaults(action=_set)
+
+    command = commands.add_parser("replace", help="replace the state by that on standard input, and wait as well")
+    command.set_defaults(action=_replace)
 
     command = commands.add_parser("get", help="show the state, or a part of it")
     command.add_argument("path", nargs="?", default="")

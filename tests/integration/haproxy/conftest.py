@@ -9,9 +9,16 @@ from pathlib import Path
 import pytest
 
 from lab import Lab
+from probes.connectors import make_by_hand
 from strangers import Strangers, among_strangers
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _servers_know_the_gateways(lab: Lab) -> None:
+    """The role stands by itself here, so somebody else has made the servers' receive connectors."""
+    make_by_hand(lab)
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,6 @@
-# An Exchange server as it is after its setup. The lab does the rest, then starts it.
+# A Windows server before Exchange's setup. The lab does the rest.
 trust_lab_authority
 cp /opt/standin/standin.service /etc/systemd/system/
-name=$(echo "$LAB_HOST" | tr '[:lower:]' '[:upper:]')
-PYTHONPATH=/opt python3 -m standin fresh --name "$name" --fqdn "$LAB_HOST.example.test" --domain example.test \
-    --address "$(ip -brief -4 address show dev inside | awk '{ print $3 }')"
 
 # Windows is reached over WinRM or SSH; here it is SSH, with the lab's key.
 install -d -m 700 ~root/.ssh

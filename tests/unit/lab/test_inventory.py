@@ -51,7 +51,7 @@ def test_gateways_are_reached_on_the_admin_network_and_leave_by_the_inside(inven
         "mail_gateway_relay_address": "10.123.1.111",
     }
     assert hosts["gw2"]["mail_gateway_relay_address"] == "10.123.1.112"
-    assert hosts["ex2"] == {"ansible_host": "10.123.1.22"}
+    assert hosts["ex2"] == {"ansible_host": "10.123.1.22", "exchange_server": "ex2.example.test"}
 
 
 def test_the_way_in_is_a_key_and_a_pinned_host_key(inventory: dict[str, Any]) -> None:

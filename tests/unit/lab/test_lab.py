@@ -168,14 +168,11 @@ STATE: dict[str, Any] = {
 }
 
 
-def test_the_administrator_lets_relay_addresses_relay_and_nobody_else() -> None:
+def test_the_administrator_runs_imap_and_pop_and_lets_nobody_relay() -> None:
     state = copy.deepcopy(STATE)
-    hosts.administer(state, "EX1", ["10.101.1.111", "10.101.1.112"], "secret")
-    granted = [entry["Identity"] for entry in state["ADPermission"]]
-    assert granted == ["EX1\\Gateway Relay"]
-    (relay,) = [entry for entry in state["ReceiveConnector"] if entry["Name"] == "Gateway Relay"]
-    assert relay["RemoteIPRanges"] == ["10.101.1.111", "10.101.1.112"]
-    assert relay["PermissionGroups"] == "AnonymousUsers"
+    hosts.administer(state, "secret")
+    assert state["ADPermission"] == []
+    assert [entry["Name"] for entry in state["ReceiveConnector"]] == ["Default Frontend EX1"]
     assert [entry["Status"] for entry in state["Service"]] == ["Running", "Running", "Stopped"]
 
 

@@ -53,7 +53,7 @@ def test_only_the_relay_list_relays(lab: Lab, gateway: str, strangers: Strangers
     (answer,) = ask(lab, "relay", listed)
     assert answer["data"].startswith("250"), answer
     event = delivered(lab, listed["subject"])
-    assert (event["source"], event["connector"].split("\\")[1]) == (relay, "Gateway Relay")
+    assert (event["source"], event["connector"].split("\\")[1]) == (relay, "Mail gateway relay")
 
     # Not on the list: strangers, an administrator, and the relay host's own IPv6 address. The relay client relays by
     # SMTP on 25, and is a client like any other on 587.
