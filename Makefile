@@ -37,9 +37,8 @@ setup: python ## Debian packages, a virtual environment and the lab's images; al
 	@$(PYTHON) tests/setup/setup.py --images
 
 .PHONY: demo
-demo: setup ## The lab, the gateways provisioned over SSH, and real traffic through them
+demo: setup ## The lab, both sides of the gateways provisioned, and real traffic through them
 	@$(LAB) up
-	@ansible-playbook -i inventory/lab playbooks/site.yml
 	@python tests/demo/demo.py
 
 .PHONY: test

@@ -245,12 +245,23 @@ def mail(lab: Lab, gateway: str) -> list[Row]:
         if accepted:
             event = delivered(lab, probe["subject"])
             connector = str(event.get("connector", "")).split("\\")[-1]
-            wanted = "Gateway Relay" if place == "relay" else "Default Frontend"
+            wanted = "Mail gateway relay" if place == "relay" else "Mail gateway"
             told = f"{answer['data'][:9]} {connector}, which saw {event['source']}" if event else told
-            right = connector.startswith(wanted) and event.get("source") == source
+            right = connector == wanted and event.get("source") == source
         else:
             right = told.startswith("550 5.7.54")
         rows.append(Row(place, f"mail to {recipient}", told, right))
+    return rows
+
+
+def nobody_relays(lab: Lab, gateway: str) -> list[Row]:
+    """While the relay list is empty, its host is refused as everybody is, by the server."""
+    elsewhere = "somebody@elsewhere.example"
+    rows = []
+    for place, network in (("relay", "inside"), ("client", "outside")):
+        (answer,) = ask(lab, place, smtp(lab, gateway, network, elsewhere))
+        told = str(answer.get("error") or answer.get(f"rcpt {elsewhere}") or answer)
+        rows.append(Row(place, f"mail to {elsewhere}, before", told, told.startswith("550 5.7.54")))
     return rows
 
 
@@ -274,11 +285,15 @@ def mailboxes(lab: Lab, gateway: str) -> list[Row]:
             ("pop3", 110, "starttls"),
         )
     ]
-    rows = []
-    for probe, answer in zip(probes, ask(lab, "client", *probes), strict=True):
+    rows, answers = [], ask(lab, "client", *probes)
+    for probe, answer in zip(probes, answers, strict=True):
         logon = str(answer.get("logon") or answer.get("error"))
         asked = f"{probe['kind'].upper()} logon on {probe['port']} ({probe['tls']} TLS)"
         rows.append(Row("client", asked, logon, logon.startswith(("OK", "+OK"))))
+    if lab.powershell:
+        ways = [word for word in answers[0].get("capabilities", []) if word.startswith("AUTH=")]
+        told = ", ".join(ways) or "no AUTH at all"
+        rows.append(Row("client", "IMAP offers no NTLM", told, bool(ways) and "AUTH=NTLM" not in ways))
     return rows
 
 

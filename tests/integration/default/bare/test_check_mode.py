@@ -22,5 +22,8 @@ def test_a_check_on_bare_hosts_shows_the_changes_and_makes_none(lab: Lab) -> Non
         "+PasswordAuthentication no",
     ):
         assert shown in run.output
+    if lab.powershell:
+        assert run.recap["ex1"]["changed"] == run.recap["ex2"]["changed"] == 1
+        assert "+receive connector EX2\\Mail gateway relay" in run.output
     assert {host: snapshot(lab, host) for host in before} == before
     assert "PRIVATE KEY" not in run.output

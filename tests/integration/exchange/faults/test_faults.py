@@ -1,0 +1,149 @@
+"""What goes wrong on a server: a sentence each, and the next run goes on from there."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from servers import ANYBODY, ELSEWHERE, ONE, RELAY, change, configure, fault, outcome, own_mail, sessions, state
+
+from lab import Lab
+from plays import Run, play
+from probes.checks import exchange
+
+pytestmark = pytest.mark.usefixtures("given_back")
+
+
+def spoil(lab: Lab, **faults: Any) -> None:
+    """The relay connector is lost, IMAP offers NTLM again, and management has a fault."""
+    change(lab, "ex1", "ReceiveConnector[Mail gateway relay]", None)
+    change(lab, "ex1", "ImapSettings.EnableGSSAPIAndNTLMAuth", True)
+    fault(lab, "ex1", **faults)
+
+
+def heals(lab: Lab) -> None:
+    """Without the fault, the next run brings everything back."""
+    fault(lab, "ex1")
+    run = configure(*ONE)
+    assert run.status == 0, run.output
+    assert outcome(lab, "ex1", "gw1", lab.relay_address("gw1")) == "Mail gateway relay"
+    assert state(lab, "ex1")["ImapSettings"]["EnableGSSAPIAndNTLMAuth"] is False
+    assert configure(*ONE).changed == 0
+
+
+def refused(run: Run) -> str:
+    assert run.status != 0, run.output
+    assert "Traceback" not in run.output
+    return str(run.failures["ex1"])
+
+
+def test_a_session_that_does_not_open_changes_nothing(lab: Lab) -> None:
+    spoil(lab, SessionRefused="Access is denied.")
+    before = state(lab, "ex1")
+    said = refused(configure(*ONE))
+    assert said.startswith("No Exchange session opens on ex1.example.test in the way 'remote' of exchange_session:")
+    assert "Access is denied" in said
+    assert "nothing was changed" in said
+    assert state(lab, "ex1") == before
+
+
+def test_a_command_that_the_account_may_not_run_is_named_with_what_was_done(lab: Lab) -> None:
+    spoil(lab, MissingCmdlets=["Add-ADPermission"])
+    said = refused(configure(*ONE))
+    assert "ex1 refused Add-ADPermission (".upper() in said.upper()
+    assert "the account has no right to run Add-ADPermission" in said
+    assert "Done before that: receive connector EX1\\Mail gateway relay is created" in said
+    # What was made has no right yet that it shouldn't have.
+    assert outcome(lab, "ex1", "gw1", lab.relay_address("gw1")).startswith("550 5.7.54")
+    heals(lab)
+
+
+def test_an_operation_that_fails_in_the_middle_is_told_and_the_next_run_goes_on(lab: Lab) -> None:
+    message = "The operation couldn't be performed because object 'EX1' couldn't be found on 'dc1.example.test'."
+    spoil(lab, Cmdlets=[{"Cmdlet": "New-ReceiveConnector", "Message": message, "Noise": ["WARNING: busy", "{}"]}])
+    said = refused(configure(*ONE))
+    assert "EX1 refused New-ReceiveConnector (receive connector EX1\\Mail gateway relay is created)" in said
+    assert "couldn't be found on 'dc1.example.test'" in said
+    assert "Not done:" in said
+    heals(lab)
+
+
+def test_a_powershell_that_dies_in_mid_change_is_told_and_the_next_run_goes_on(lab: Lab) -> None:
+    spoil(lab, Cmdlets=[{"Cmdlet": "Add-ADPermission", "Die": True}])
+    said = refused(configure(*ONE))
+    assert said.startswith("PowerShell gave no answer (")
+    assert "what was applied before isn't known" in said
+    heals(lab)
+
+
+def test_a_server_that_somebody_else_changes_meanwhile_is_left_alone(lab: Lab) -> None:
+    spoil(
+        lab,
+        Cmdlets=[
+            {
+                "Cmdlet": "Get-ReceiveConnector",
+                "After": 1,
+                "Times": 1,
+                "Change": ["ReceiveConnector[Default Frontend EX1].Banner", "220 somebody else"],
+            }
+        ],
+    )
+    said = refused(configure(*ONE))
+    assert said == ("EX1 was changed by somebody else after it was read; nothing was changed here, run again.")
+    assert "Mail gateway relay" not in {item["Name"] for item in state(lab, "ex1")["ReceiveConnector"]}
+    heals(lab)
+
+
+@pytest.mark.parametrize(
+    ("variables", "sentence"),
+    [
+        (
+            {
+                "exchange_receive_connectors": [
+                    {
+                        "name": "Everybody",
+                        "properties": {
+                            "Bindings": ["0.0.0.0:25"],
+                            "RemoteIPRanges": ["198.51.100.0/24"],
+                            "PermissionGroups": ["AnonymousUsers"],
+                        },
+                        "extended_rights": [{"user": ANYBODY, "rights": [RELAY]}],
+                    }
+                ]
+            },
+            "198.51.100.0/24",
+        ),
+        (
+            {
+                "exchange_receive_connectors": [
+                    {"default": True, "properties": {}, "extended_rights": [{"user": ANYBODY, "rights": [RELAY]}]}
+                ]
+            },
+            "Default Frontend EX1",
+        ),
+        ({"exchange_imap": {"properties": {"EnableGssApiAndNtlm": False}}}, "did you mean EnableGSSAPIAndNTLMAuth?"),
+        ({"exchange_edge_traversal_ports": [1993]}, "must be one of 110, 143, 993 and 995"),
+    ],
+)
+def test_what_must_not_be_is_refused_before_anything_changes(
+    lab: Lab, variables: dict[str, Any], sentence: str
+) -> None:
+    before = state(lab, "ex1")
+    said = refused(play("tests/integration/exchange/role.yml", variables=variables))
+    assert sentence in said
+    assert state(lab, "ex1") == before
+    assert outcome(lab, "ex1", "relay").startswith("550 5.7.54")
+
+
+def test_no_secret_and_no_script_is_in_the_log(lab: Lab) -> None:
+    change(lab, "ex1", "ReceiveConnector[Mail gateway relay]", None)
+    run = configure(*ONE, "-vvv")
+    assert run.status == 0, run.output
+    assert "Set-StrictMode" not in run.output
+    assert not re.search(r"-encodedcommand", run.output, re.IGNORECASE)
+    assert own_mail(lab, "ex1", "gw1") == "Mail gateway"
+    assert sessions(lab, "ex1") == len(
+        exchange(lab, "ex1", "events", "--management", "--kind", "session_closed").splitlines()
+    )
+    assert ELSEWHERE not in run.output
