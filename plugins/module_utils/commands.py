@@ -26,3 +26,9 @@ def run(*arguments: str, data: str | None = None) -> subprocess.CompletedProcess
         env={**os.environ, "PATH": path, "LC_ALL": "C.UTF-8"},
         **options,
     )
+
+
+def last(done: subprocess.CompletedProcess[str]) -> str:
+    """Return the last line of what a command said, as a part of a sentence."""
+    lines = (done.stderr.strip() or done.stdout.strip() or "no reason was given").splitlines()
+    return lines[-1].strip().rstrip(".")

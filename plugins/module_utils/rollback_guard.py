@@ -18,7 +18,6 @@ import inspect
 import os
 import secrets
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.postern.mail_gateway.plugins.module_utils import rollback_program
+from ansible_collections.postern.mail_gateway.plugins.module_utils.commands import run
 
 FOLDER = Path("/var/lib/postern/rollback")
 TIMER = "postern-rollback"
@@ -36,12 +36,6 @@ SECONDS = (5, 86400)
 
 class GuardError(Exception):
     """One sentence about why the guard isn't armed or can't be disarmed; nothing was changed then."""
-
-
-def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        arguments, check=False, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL
-    )
 
 
 def sentence(report: dict[str, Any]) -> str:
@@ -215,7 +209,7 @@ class RollbackGuard:
         )
 
     def _timer_lives(self) -> bool:
-        states = _run("systemctl", "is-active", f"{TIMER}.timer", f"{TIMER}.service").stdout.split()
+        states = run("systemctl", "is-active", f"{TIMER}.timer", f"{TIMER}.service").stdout.split()
         return any(state in ("active", "activating", "reloading", "deactivating") for state in states)
 
     def _arm(
@@ -265,7 +259,7 @@ class RollbackGuard:
         }
         # The timer first: without armed.json it does nothing, and armed.json without it would be a way back that
         # nobody takes. It counts monotonic time, which no change of the clock moves.
-        started = _run(
+        started = run(
             "systemd-run", "--quiet", f"--unit={TIMER}", f"--on-active={self.seconds}s",
             "--timer-property=AccuracySec=100ms", "--property=Type=oneshot", "--property=Restart=on-failure",
             "--property=RestartSec=5s", "--property=StartLimitIntervalSec=0", "--collect",
@@ -289,8 +283,8 @@ class RollbackGuard:
         return report
 
     def _stop_timer(self) -> None:
-        _run("systemctl", "stop", f"{TIMER}.timer")
-        _run("systemctl", "reset-failed", f"{TIMER}.timer", f"{TIMER}.service")
+        run("systemctl", "stop", f"{TIMER}.timer")
+        run("systemctl", "reset-failed", f"{TIMER}.timer", f"{TIMER}.service")
 
     def _tidy(self) -> None:
         """Leave nothing on the host between two changes."""

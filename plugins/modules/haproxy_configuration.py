@@ -141,9 +141,7 @@ changed_files:
 import base64
 import fcntl
 import hashlib
-import os
 import re
-import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -151,6 +149,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.postern.mail_gateway.plugins.module_utils.commands import run
 from ansible_collections.postern.mail_gateway.plugins.module_utils.file_transaction import (
     Change,
     FileTransaction,
@@ -177,19 +176,6 @@ LOCK_SECONDS = 5
 
 class Refused(Exception):
     """One sentence for the person who runs the play."""
-
-
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a command and return what came; never raise because of its exit status."""
-    return subprocess.run(
-        arguments,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
-        stdin=subprocess.DEVNULL,
-        env={**os.environ, "LC_ALL": "C.UTF-8"},
-    )
 
 
 def self_signed(names: list[str]) -> bytes:

@@ -165,7 +165,6 @@ import os
 import pwd
 import re
 import shutil
-import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -173,6 +172,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.postern.mail_gateway.plugins.module_utils.commands import last, run
 from ansible_collections.postern.mail_gateway.plugins.module_utils.connection_origin import Origin, origin
 from ansible_collections.postern.mail_gateway.plugins.module_utils.rollback_guard import (
     GuardError,
@@ -259,19 +259,6 @@ class File:
             os.replace(self.staged(), self.path)
 
 
-def run(*arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
-    """Run a command and return what came; never raise because of its exit status."""
-    return subprocess.run(
-        arguments, check=False, capture_output=True, text=True, errors="replace", input=text,
-        env={**os.environ, "LC_ALL": "C.UTF-8"},
-    )  # fmt: skip
-
-
-def last(done: subprocess.CompletedProcess[str]) -> str:
-    lines = (done.stderr.strip() or done.stdout.strip() or "no reason was given").splitlines()
-    return lines[-1].strip().rstrip(".")
-
-
 class Sshd:
     """The wanted state of one host, and the way there."""
 
@@ -326,7 +313,7 @@ class Sshd:
                 raise SshdError(f"{variable}: the account '{name}' is listed twice; put all its keys into one entry.")
             lines = [line.strip() for line in entry["keys"] if line.strip()]
             for number, line in enumerate(lines):
-                if "\n" in line or run("ssh-keygen", "-l", "-f", "-", text=line + "\n").returncode:
+                if "\n" in line or run("ssh-keygen", "-l", "-f", "-", data=line + "\n").returncode:
                     raise SshdError(
                         f"{variable}: key {number + 1} of '{name}' is not a public key; give it on one line."
                     )
