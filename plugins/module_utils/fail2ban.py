@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import configparser
-import ipaddress
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.postern.mail_gateway.plugins.module_utils.file_transaction import ManagedFile
+from ansible_collections.postern.mail_gateway.plugins.module_utils.networks import Network
 
 MARK = "# Written by Ansible (role postern.mail_gateway.fail2ban); changes here are overwritten.\n"
 ACTION = "postern-ban"
@@ -21,7 +21,6 @@ FOREVER = -1
 # Of nftables, in each jail's table: who is banned.
 SETS = ("addresses4", "addresses6", "networks6")
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 # Jail → property → value, as Fail2Ban tells it: texts, and lists of texts.
 Jails = Mapping[str, Mapping[str, Any]]
 
@@ -234,29 +233,6 @@ _SSHD_TEXT = f"""{MARK}
 backend = systemd
 journalmatch = _SYSTEMD_UNIT=ssh.service _UID=0 + _SYSTEMD_SLICE=system-ssh.slice _UID=0
 """
-
-
-def networks(texts: Sequence[str], variable: str) -> list[Network]:
-    """Return networks without those that others hold, IPv4 first, each in its shortest spelling.
-
-    :param texts: addresses, and networks in CIDR notation.
-    :param variable: where they come from, for the sentence.
-    :raises Fail2BanError: one isn't an address or a network.
-    """
-    found: dict[int, list[Any]] = {4: [], 6: []}
-    for number, text in enumerate(texts):
-        try:
-            network = ipaddress.ip_network(text.strip())
-        except ValueError as error:
-            try:
-                loose = ipaddress.ip_network(text.strip(), strict=False)
-            except ValueError:
-                hint = "write an address, or a network such as 198.51.100.0/24"
-            else:
-                hint = f"write {loose} for the network, or the address without its prefix"
-            raise Fail2BanError(f"{variable}[{number}] {text!r} is no address and no network; {hint}.") from error
-        found[network.version].append(network)
-    return [*ipaddress.collapse_addresses(found[4]), *ipaddress.collapse_addresses(found[6])]
 
 
 def _texts(values: Any, where: str, pattern: re.Pattern[str], hint: str) -> tuple[str, ...]:

@@ -177,7 +177,6 @@ from ansible_collections.postern.mail_gateway.plugins.module_utils.fail2ban impo
     files,
     filters,
     jails,
-    networks,
     overruled,
     units,
 )
@@ -187,6 +186,7 @@ from ansible_collections.postern.mail_gateway.plugins.module_utils.file_transact
     FileTransaction,
     TransactionError,
 )
+from ansible_collections.postern.mail_gateway.plugins.module_utils.networks import NetworkError, networks
 
 FOLDER = Path("/etc/fail2ban")
 LOG = Path("/var/log/fail2ban.log")
@@ -518,7 +518,7 @@ def main() -> None:
     try:
         with locked():
             result = Fail2Ban(module).run()
-    except (Fail2BanError, TransactionError) as error:
+    except (Fail2BanError, NetworkError, TransactionError) as error:
         module.fail_json(msg=str(error))
     except OSError as error:
         module.fail_json(msg=f"{error.filename or 'The host'}: {error.strerror}; see to it on the host and run again.")

@@ -22,11 +22,11 @@ from ansible_collections.postern.mail_gateway.plugins.module_utils.fail2ban impo
     files,
     filters,
     jails,
-    networks,
     overruled,
     units,
 )
 from ansible_collections.postern.mail_gateway.plugins.module_utils.fail2ban_server import refusal
+from ansible_collections.postern.mail_gateway.plugins.module_utils.networks import NetworkError, networks
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -202,11 +202,11 @@ def test_names_are_there_once() -> None:
 
 def test_a_network_with_bits_behind_its_prefix_is_refused() -> None:
     with pytest.raises(
-        Fail2BanError, match=re.escape("fail2ban_ignored_networks[1] '10.0.0.5/8' is no address")
+        NetworkError, match=re.escape("fail2ban_ignored_networks[1] '10.0.0.5/8' is no address")
     ) as error:
         networks(["::1", "10.0.0.5/8"], "fail2ban_ignored_networks")
     assert "write 10.0.0.0/8 for the network" in str(error.value)
-    with pytest.raises(Fail2BanError, match="write an address, or a network"):
+    with pytest.raises(NetworkError, match="write an address, or a network"):
         networks(["gateway.example.com"], "fail2ban_ignored_networks")
 
 

@@ -1,0 +1,39 @@
+# Copyright (c) 2026 postern.mail_gateway contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Lists of networks in roles' variables."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from typing import Any
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class NetworkError(ValueError):
+    """One sentence: what is wrong with a network, and what to write instead."""
+
+
+def networks(texts: Sequence[str], variable: str) -> list[Network]:
+    """Return networks without those that others hold, IPv4 first, each in its shortest spelling.
+
+    :param texts: addresses, and networks in CIDR notation.
+    :param variable: where they come from, for the sentence.
+    :raises NetworkError: one isn't an address or a network.
+    """
+    found: dict[int, list[Any]] = {4: [], 6: []}
+    for number, text in enumerate(texts):
+        try:
+            network = ipaddress.ip_network(text.strip())
+        except ValueError as error:
+            try:
+                loose = ipaddress.ip_network(text.strip(), strict=False)
+            except ValueError:
+                hint = "write an address, or a network such as 198.51.100.0/24"
+            else:
+                hint = f"write {loose} for the network, or the address without its prefix"
+            raise NetworkError(f"{variable}[{number}] {text!r} is no address and no network; {hint}.") from error
+        found[network.version].append(network)
+    return [*ipaddress.collapse_addresses(found[4]), *ipaddress.collapse_addresses(found[6])]
