@@ -21,6 +21,7 @@ description:
     asked for each jail. Each must be active and read the journal as it should, or the old files return.
   - A run that was cut short at any point is found out by the next one, since the running server is compared and not
     only the files.
+  - Fail2Ban starts with the host from then on; a jail that a restart takes away isn't active.
   - Bans live in tables of nftables, one for each jail, that are asked before the rules of ufw and others. They survive
     reloads and restarts of Fail2Ban.
   - Files that an earlier run made and that are no longer needed are removed; other files, and jails of others, are
@@ -121,7 +122,8 @@ attributes:
     description: Says exactly what would change; tries the new files too where Fail2Ban is installed.
     support: full
   diff_mode:
-    description: One diff for each file, or of the running server where only that differs.
+    description: One diff for each file, or of the running server where only that differs; and one where Fail2Ban didn't
+      start with the host.
     support: full
 """
 
@@ -165,7 +167,13 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils.commands import run
+from ansible_collections.postern.mail_gateway.plugins.module_utils.commands import (
+    UnitError,
+    run,
+    start_with_host,
+    starting_diff,
+    starts_with_host,
+)
 from ansible_collections.postern.mail_gateway.plugins.module_utils.connection_origin import controller_address
 from ansible_collections.postern.mail_gateway.plugins.module_utils.fail2ban import (
     ALWAYS_IGNORED,
@@ -215,30 +223,34 @@ class Fail2Ban:
     def run(self) -> dict[str, Any]:
         """Do it, and return the module's result."""
         changes = self.transaction.changes()
-        result: dict[str, Any] = {
-            "changed": bool(changes) or self.transaction.interrupted(),
-            "reloaded": False,
-            "changed_files": [change.path for change in changes],
-            "ignored_networks": [str(network) for network in self.ignored],
-        }
         drift: tuple[list[str], list[str]] = ([], [])
         wanted: dict[str, Any] = {}
+        starts = True
         if self.installed:
             wanted, running = self.tried(bool(changes))
             drift = self.drift(wanted, running)
             self.lost = {jail.name for jail in self.jails if jail.name in (running or {}) and not self.bans(jail)}
-            result["changed"] = result["changed"] or drift != ([], [])
+            starts = starts_with_host(SERVICE)
         elif not self.module.check_mode:
             raise Fail2BanError("fail2ban is not installed on this host; install the package first.")
+        due = bool(changes) or self.transaction.interrupted() or drift != ([], [])
+        result: dict[str, Any] = {
+            "changed": due or not starts,
+            "reloaded": False,
+            "changed_files": [change.path for change in changes],
+            "ignored_networks": [str(network) for network in self.ignored],
+        }
         if result["changed"]:
-            result["diff"] = diff(changes, drift)
+            result["diff"] = [*(diff(changes, drift) if due else []), *([] if starts else [starting_diff(SERVICE)])]
         if self.module.check_mode:
             return result
-        if result["changed"]:
+        if due:
             self.apply(wanted, changes)
             result["reloaded"] = True
         elif not self.transaction.settled():
             self.transaction.commit()
+        if not starts:
+            start_with_host(SERVICE)
         return result
 
     # --- before anything changes -----------------------------------------------------------------------------------
@@ -518,7 +530,7 @@ def main() -> None:
     try:
         with locked():
             result = Fail2Ban(module).run()
-    except (Fail2BanError, NetworkError, TransactionError) as error:
+    except (Fail2BanError, NetworkError, TransactionError, UnitError) as error:
         module.fail_json(msg=str(error))
     except OSError as error:
         module.fail_json(msg=f"{error.filename or 'The host'}: {error.strerror}; see to it on the host and run again.")

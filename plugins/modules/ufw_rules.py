@@ -25,6 +25,7 @@ description:
     case that something else shuts it out, the change is confirmed over a new connection, or the host goes back to
     what it was by itself.
   - IPv6 is always filtered too where the kernel has it.
+  - ufw starts with the host from then on; rules that a restart takes away aren't in force.
 options:
   rules:
     description:
@@ -166,7 +167,7 @@ other_rules:
   elements: str
   sample: ["ufw allow 9100/tcp"]
 reloaded:
-  description: Whether the running firewall was changed.
+  description: Whether files or the running firewall were changed.
   returned: always
   type: bool
 rolled_back:
@@ -181,6 +182,12 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.postern.mail_gateway.plugins.module_utils.commands import (
+    UnitError,
+    start_with_host,
+    starting_diff,
+    starts_with_host,
+)
 from ansible_collections.postern.mail_gateway.plugins.module_utils.connection_origin import origin
 from ansible_collections.postern.mail_gateway.plugins.module_utils.rollback_guard import (
     GuardError,
@@ -213,6 +220,7 @@ from ansible_collections.postern.mail_gateway.plugins.module_utils.ufw_rules imp
 )
 
 POLICIES = ["allow", "deny", "reject"]
+UNIT = "ufw.service"
 SAVED = "filter-table.v{}"  # of the running firewall, for the way back
 
 RULE = {
@@ -244,7 +252,8 @@ class Firewall:
         """Do it, and return the module's result."""
         if not self.ufw.installed:
             if self.module.check_mode:
-                return self._result(None, self._wanted(None), None, None)
+                after = self._wanted(None)
+                return self._result(after, self._differences(None, after, None, None))
             raise FirewallError("ufw is not installed on this host; install the package first.")
         report = self._report()
         with self.ufw.locked(), scratch() as folder:
@@ -253,11 +262,18 @@ class Firewall:
             self._refuse_lockout(after)
             texts = self.ufw.staged(folder, before, after)
             wanted, now = self.ufw.tried(folder), self.ufw.live()
-            result = {**self._result(before, after, wanted, now), "rolled_back": report}
-            if result["changed"] and not self.module.check_mode:
-                result["guard"] = self._apply(texts, wanted, now)
+            starts, differences = starts_with_host(UNIT), self._differences(before, after, wanted, now)
+            parts = [*differences, *([] if starts else [starting_diff(UNIT)])]
+            result = {**self._result(after, parts), "rolled_back": report}
+            if self.module.check_mode:
+                return result
+            if differences:
+                result["guard"] = self._apply(texts, wanted, now, starts)
                 result["reloaded"] = True
-            elif report and not self.module.check_mode:
+                return result
+            if not starts:
+                start_with_host(UNIT)
+            if report:
                 self.guard.forget_report()
         return result
 
@@ -306,39 +322,41 @@ class Firewall:
         if reason:
             raise FirewallError(reason)
 
-    def _result(self, before: State | None, after: State, wanted: Live | None, now: Live | None) -> dict[str, Any]:
-        marker = self.module.params["marker"]
+    def _differences(
+        self, before: State | None, after: State, wanted: Live | None, now: Live | None
+    ) -> list[dict[str, str]]:
+        """Return the parts of Ansible's diff for ufw's files, or for the running firewall where that alone differs."""
         old, new = before.lines() if before else [], after.lines()
-        parts = []
         # A rule can change without its words: a profile's ports, say.
         if old != new or (before and before.rules != after.rules):
-            parts.append(("ufw", old, new))
-        elif wanted and now and (difference := now.differences(wanted)):
-            parts.append(("running firewall", *difference))
+            return [_part("ufw", old, new)]
+        if wanted and now and (difference := now.differences(wanted)):
+            return [_part("running firewall", *difference)]
+        return []
+
+    def _result(self, after: State, parts: list[dict[str, str]]) -> dict[str, Any]:
+        marker = self.module.params["marker"]
         return {
             "changed": bool(parts),
             "reloaded": False,
             "rolled_back": "",
             "rules": listing([rule for rule in after.rules if is_ours(rule, marker)]),
             "other_rules": listing([rule for rule in after.rules if not is_ours(rule, marker)]),
-            "diff": [
-                {
-                    "before_header": name,
-                    "after_header": name,
-                    "before": "".join(f"{line}\n" for line in first),
-                    "after": "".join(f"{line}\n" for line in second),
-                }
-                for name, first, second in parts
-            ],
+            "diff": parts,
         }
 
-    def _apply(self, texts: dict[str, str], wanted: Live, now: Live) -> dict[str, Any]:
-        """Arm the guard, change files and firewall, and see that the kernel holds what was wanted."""
+    def _apply(self, texts: dict[str, str], wanted: Live, now: Live, starts: bool) -> dict[str, Any]:
+        """Arm the guard, change files and firewall, and see that the kernel holds what was wanted.
+
+        :param starts: whether ufw starts with the host already.
+        """
         saved = {SAVED.format(family): text for family, text in now.text.items()}
         commands = [
             [f"/usr/sbin/{IPTABLES[family]}-restore", str(self.guard.text_path(SAVED.format(family)))]
             for family in now.text
         ]
+        if not starts:
+            commands.append(["systemctl", "disable", "--quiet", UNIT])
         files = [self.ufw.path(name) for name in (*USER_RULES.values(), DEFAULTS, CONF)]
         with self.ufw.prepared(texts) as fresh:
             self.guard.arm(files=files, commands=commands, remove=fresh, texts=saved)
@@ -347,7 +365,9 @@ class Firewall:
                 self.ufw.load(wanted, now)
                 if not self.ufw.live().same_as(wanted):
                     raise FirewallError("The running firewall isn't what ufw's files say: something else changes it.")
-            except FirewallError as error:
+                if not starts:
+                    start_with_host(UNIT)
+            except (FirewallError, UnitError) as error:
                 self.guard.roll_back_now(str(error))
                 old = "The old rules are in place again" if now.active else "The firewall is off again, as it was"
                 raise FirewallError(f"{error} {old}.") from error
@@ -355,12 +375,21 @@ class Firewall:
         return guard
 
 
+def _part(name: str, before: list[str], after: list[str]) -> dict[str, str]:
+    return {
+        "before_header": name,
+        "after_header": name,
+        "before": "".join(f"{line}\n" for line in before),
+        "after": "".join(f"{line}\n" for line in after),
+    }
+
+
 @contextlib.contextmanager
 def sentences(module: AnsibleModule) -> Iterator[None]:
     """Turn what goes wrong into one sentence."""
     try:
         yield
-    except (RuleError, FirewallError, GuardError) as error:
+    except (RuleError, FirewallError, GuardError, UnitError) as error:
         module.fail_json(msg=str(error))
     except OSError as error:
         module.fail_json(msg=f"{error.filename or 'The host'}: {error.strerror}; see to it on the host and run again.")

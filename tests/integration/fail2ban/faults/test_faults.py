@@ -54,6 +54,7 @@ class State:
         self.jails = active(lab, gateway)
         self.banned = {jail: banned(lab, gateway, jail) for jail in self.jails}
         self.kernel = {jail: elements(lab, gateway, jail) for jail in self.jails if jail in JAILS}
+        self.starts = lab.exec(gateway, ["systemctl", "is-enabled", "fail2ban"], check=False).stdout
         self.retries = lab.exec(gateway, ["fail2ban-client", "get", "sshd", "maxretry"]).stdout
 
     def __eq__(self, other: object) -> bool:
@@ -201,6 +202,16 @@ def test_a_full_disk_changes_nothing(lab: Lab, as_before: str) -> None:
         lab.exec(as_before, ["sh", "-c", "umount /etc/fail2ban && rm -r /run/kept"])
 
 
+def test_a_masked_fail2ban_is_refused(lab: Lab, as_before: str) -> None:
+    lab.exec(as_before, ["systemctl", "mask", "--quiet", "fail2ban"])
+    try:
+        (result,) = tried({"jails": [{**SSH, "max_retry": 3}]}, host=as_before)
+        assert result.get("failed"), result
+        assert result["msg"].startswith("fail2ban.service is masked on this host, so it can't start; nothing was")
+    finally:
+        lab.exec(as_before, ["systemctl", "unmask", "--quiet", "fail2ban"])
+
+
 def test_two_runs_at_once_dont_meet(lab: Lab, as_before: str) -> None:
     hold = ["systemd-run", "--quiet", "--unit=other-run", "flock", "/run/postern-fail2ban.lock", "sleep", "600"]
     lab.exec(as_before, hold)
@@ -223,8 +234,8 @@ def heal(lab: Lab, expected: dict[str, State]) -> None:
     assert all(run.recap[gateway]["changed"] == 1 for gateway in GATEWAYS), run.output
     for gateway, before in expected.items():
         assert files(lab, gateway) == before.files
-        assert active(lab, gateway) == before.jails
-        assert lab.exec(gateway, ["fail2ban-client", "get", "sshd", "maxretry"]).stdout == before.retries
+        after = State(lab, gateway)
+        assert (after.jails, after.retries, after.starts) == (before.jails, before.retries, "enabled\n")
 
 
 SPOILED = {
@@ -234,6 +245,7 @@ SPOILED = {
     "who is ignored was changed by hand": "fail2ban-client set sshd addignoreip 0.0.0.0/0",
     "a journal match was added by hand": "fail2ban-client set sshd addjournalmatch _COMM=anything",
     "all of nftables was flushed": "nft flush ruleset",
+    "it doesn't start with the host any more": "systemctl disable --quiet fail2ban",
     "a file was changed by hand": "echo '# x' >>/etc/fail2ban/jail.d/postern-sshd.local",
     "a file was removed by hand": "rm /etc/fail2ban/action.d/postern-ban.conf",
 }
@@ -254,17 +266,22 @@ def test_what_was_changed_is_put_right_and_bans_stand(lab: Lab, strangers: Stran
         unban(lab, gateway, source)
 
 
-def test_a_check_tells_that_the_server_doesnt_run_and_leaves_it(lab: Lab) -> None:
+def test_a_check_tells_that_the_server_doesnt_run_nor_will_and_leaves_it(lab: Lab) -> None:
     for gateway in GATEWAYS:
-        lab.exec(gateway, ["systemctl", "stop", "fail2ban"])
+        lab.exec(gateway, ["systemctl", "disable", "--quiet", "--now", "fail2ban"])
     check = run_role(None, "--check", "--diff")
     assert check.status == 0, check.output
     assert all(check.recap[gateway]["changed"] == 1 for gateway in GATEWAYS), check.output
     assert check.output.count("+Fail2Ban runs\n") == len(GATEWAYS)
+    assert check.output.count("+starts with the host: yes\n") == len(GATEWAYS)
     for gateway in GATEWAYS:
-        assert lab.exec(gateway, ["systemctl", "is-active", "fail2ban"], check=False).stdout.strip() == "inactive"
+        for question, answer in (("is-active", "inactive"), ("is-enabled", "disabled")):
+            assert lab.exec(gateway, ["systemctl", question, "fail2ban"], check=False).stdout.strip() == answer
     run = run_role()
     assert run.status == 0, run.output
+    for gateway in GATEWAYS:
+        for question, answer in (("is-active", "active"), ("is-enabled", "enabled")):
+            assert lab.exec(gateway, ["systemctl", question, "fail2ban"]).stdout.strip() == answer
 
 
 def killed(lab: Lab, variables: dict[str, Any] | None, path: str = "", client: str = "") -> None:

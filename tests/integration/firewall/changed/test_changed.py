@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from firewalls import LISTENING, Watch, counted, reach, show_added, tried
+from logons import state
 
 from lab import Lab
 
@@ -88,6 +89,32 @@ def test_a_run_that_was_cut_short_is_healed(lab: Lab) -> None:
         assert shown["diff"][0]["before_header"] == "running firewall"
         assert healed["changed"], spoil
         assert not again["changed"], spoil
+
+
+def test_rules_that_a_restart_would_take_away_are_healed(lab: Lab) -> None:
+    """Where ufw doesn't start with the host any more, a check says so, a run heals that alone."""
+    everything = {"rules": base(lab), "logging": "medium"}
+    lab.exec("gw1", ["systemctl", "disable", "--quiet", "ufw"])
+    shown, healed, again = tried({**everything, "check": True}, everything, everything)
+    for result in (shown, healed):
+        assert (result["changed"], result["reloaded"]) == (True, False), result
+        (part,) = result["diff"]
+        assert part["before_header"] == "ufw.service"
+        assert (part["before"], part["after"]) == ("starts with the host: no\n", "starts with the host: yes\n")
+    assert not again["changed"], again
+    assert lab.exec("gw1", ["systemctl", "is-enabled", "ufw"]).stdout == "enabled\n"
+
+
+def test_a_masked_ufw_is_refused(lab: Lab) -> None:
+    before = state(lab, "gw1")
+    lab.exec("gw1", ["systemctl", "mask", "--quiet", "ufw"])
+    try:
+        (result,) = tried({"rules": base(lab), "logging": "low"})
+    finally:
+        lab.exec("gw1", ["systemctl", "unmask", "--quiet", "ufw"])
+    assert result["failed"], result
+    assert result["msg"].startswith("ufw.service is masked on this host, so it can't start; nothing was"), result
+    assert state(lab, "gw1") == before
 
 
 def test_exact_mode_removes_what_others_made_but_no_ban(lab: Lab) -> None:
