@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_rules import Site
+from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_rules import Site, ssh_networks
+from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_values import in_order
 
 
 def derive_sshd(site: Site) -> dict[str, Any]:
@@ -18,6 +19,7 @@ def derive_sshd(site: Site) -> dict[str, Any]:
         "sshd_ports": sorted(ssh["ports"].values),
         "sshd_root_logon": ssh["root_logon"].value,
         "sshd_older_clients": ssh["older_clients"].value,
+        "sshd_penalty_exempt_networks": in_order({*site.tree["admin_networks"].values, *ssh_networks(site.tree)}),
         "sshd_authorized_keys": [
             {
                 "user": administrator["user"].value,

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.postern.mail_gateway.plugins.module_utils.networks import networks
+
 FOLDER = Path("/etc/ssh")
 DROP_IN = FOLDER / "sshd_config.d" / "00-postern.conf"
 KEYS = FOLDER / "authorized_keys.d"
@@ -45,6 +47,8 @@ ALGORITHMS = {
 }
 #: For clients that know none of these; ssh-audit warns of it.
 OLDER_KEY_EXCHANGES = ["curve25519-sha256", "curve25519-sha256@libssh.org"]
+#: The first OpenSSH that holds a client off whose logons have failed (PerSourcePenalties).
+PENALTIES_SINCE = (9, 8)
 #: What the role has variables or a promise for, so that it can't stand in free settings.
 OWN = {
     "port": "sshd_ports",
@@ -53,6 +57,7 @@ OWN = {
     "hostkey": "sshd_host_key_types",
     "permitrootlogin": "sshd_root_logon",
     "authorizedkeysfile": "sshd_authorized_keys",
+    "persourcepenaltyexemptlist": "sshd_penalty_exempt_networks",
     "passwordauthentication": "",
     "kbdinteractiveauthentication": "",
     "challengeresponseauthentication": "",
@@ -148,15 +153,34 @@ class Wanted:
     settings: dict[str, Any]
     matches: list[dict[str, Any]]
     older_clients: bool = False
+    penalty_exempt_networks: Sequence[str] = ()
 
 
-def drop_in(wanted: Wanted, host_keys: Sequence[str], query: Callable[[str], Iterable[str]], passwords: bool) -> str:
+def openssh_version(text: str) -> tuple[int, int]:
+    """Return the version that ``sshd -V`` printed, in whatever words; (0, 0) where there is none in it.
+
+    >>> openssh_version("OpenSSH_9.2p1 Debian-2+deb12u7, OpenSSL 3.0.17 1 Jul 2025")
+    (9, 2)
+    """
+    found = re.search(r"OpenSSH_(\d+)\.(\d+)", text)
+    return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
+def drop_in(
+    wanted: Wanted,
+    host_keys: Sequence[str],
+    query: Callable[[str], Iterable[str]],
+    version: tuple[int, int],
+    passwords: bool,
+) -> str:
     """Return the configuration file.
 
     :param host_keys: paths of the private host keys, the preferred first.
     :param query: what ``ssh -Q NAME`` answers.
+    :param version: OpenSSH's.
     :param passwords: leave passwords as they are on the host; for the moment before a key logon has worked.
     :raises SshdError: a setting that can't be there.
+    :raises NetworkError: what isn't a network.
     """
     lines = [HEADER, "# It sorts first, and sshd takes the first value that it sees.", ""]
     lines += [f"Port {port}" for port in wanted.ports]
@@ -170,6 +194,9 @@ def drop_in(wanted: Wanted, host_keys: Sequence[str], query: Callable[[str], Ite
         f"AuthorizedKeysFile .ssh/authorized_keys .ssh/authorized_keys2 {KEYS}/%u",
         "",
     ]
+    exempt = networks(wanted.penalty_exempt_networks, "sshd_penalty_exempt_networks")
+    if exempt and version >= PENALTIES_SINCE:
+        lines += [f"PerSourcePenaltyExemptList {','.join(map(str, exempt))}", ""]
     free = checked_settings(wanted.settings, "sshd_settings")
     given = {keyword.lower() for keyword, _ in free}
     lines += [f"HostKey {path}" for path in host_keys]

@@ -103,6 +103,14 @@ options:
         before 0.78, libraries like Paramiko). The key exchange C(curve25519-sha256) is offered last then.
     type: bool
     default: false
+  penalty_exempt_networks:
+    description:
+      - Addresses and networks (CIDR) that sshd never holds off. From version 9.8 on, OpenSSH refuses all connections of
+        an address from which logons have just failed (C(PerSourcePenalties)), those with the right key too.
+      - An older OpenSSH knows no such penalties, and nothing is written for it.
+    type: list
+    elements: str
+    default: []
   rollback_seconds:
     description: Time for the confirmation; after that the host goes back. From 5 to 86400.
     type: int
@@ -174,6 +182,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.postern.mail_gateway.plugins.module_utils.commands import last, run
 from ansible_collections.postern.mail_gateway.plugins.module_utils.connection_origin import Origin, origin
+from ansible_collections.postern.mail_gateway.plugins.module_utils.networks import NetworkError
 from ansible_collections.postern.mail_gateway.plugins.module_utils.rollback_guard import (
     GuardError,
     RollbackGuard,
@@ -192,6 +201,7 @@ from ansible_collections.postern.mail_gateway.plugins.module_utils.sshd import (
     entries,
     keywords,
     older_clients_lose,
+    openssh_version,
     password_door,
     shut_out,
     socket_drop_in,
@@ -332,6 +342,7 @@ class Sshd:
             self.wanted,
             [str(path) for path in host_keys],
             lambda name: run("ssh", "-Q", name).stdout.split(),
+            openssh_version(run("/usr/sbin/sshd", "-V").stderr),
             passwords,
         )
 
@@ -715,6 +726,7 @@ def main() -> None:
                 },
             },
             "older_clients": {"type": "bool", "default": False},
+            "penalty_exempt_networks": {"type": "list", "elements": "str", "default": []},
             "rollback_seconds": {"type": "int", "default": 60},
             "key_logon": {
                 "type": "str",
@@ -730,7 +742,7 @@ def main() -> None:
         sshd = Sshd(module)
         scratch = sshd.scratch
         result = work(module, sshd)
-    except (SshdError, GuardError) as error:
+    except (SshdError, NetworkError, GuardError) as error:
         result = {"failed": True, "msg": str(error)}
     except OSError as error:
         reason = f"{error.filename or 'The host'}: {error.strerror}"

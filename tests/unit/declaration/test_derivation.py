@@ -72,6 +72,7 @@ def test_the_whole_result() -> None:
         "sshd_ports": [],
         "sshd_root_logon": "key",
         "sshd_older_clients": False,
+        "sshd_penalty_exempt_networks": ["198.51.100.0/24", "2001:db8:a::/64"],
         "sshd_authorized_keys": [],
         "firewall_rules": [
             opened("SSH for administrators", 22, ["198.51.100.0/24", "2001:db8:a::/64"]),

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.postern.mail_gateway.plugins.module_utils.networks import NetworkError
 from ansible_collections.postern.mail_gateway.plugins.module_utils.sshd import (
     ALGORITHMS,
     DROP_IN,
@@ -18,6 +19,7 @@ from ansible_collections.postern.mail_gateway.plugins.module_utils.sshd import (
     entries,
     keywords,
     older_clients_lose,
+    openssh_version,
     password_door,
     shut_out,
     socket_drop_in,
@@ -25,6 +27,7 @@ from ansible_collections.postern.mail_gateway.plugins.module_utils.sshd import (
     strong_moduli,
 )
 
+DEBIAN_12, DEBIAN_13 = (9, 2), (10, 0)
 NEWEST = {name: [*names, "something-weak"] for name, names in ALGORITHMS.values()}
 
 
@@ -42,7 +45,7 @@ def wanted(**changes: Any) -> Wanted:
 
 
 def text(*, passwords: bool = False, **changes: Any) -> str:
-    return drop_in(wanted(**changes), ["/etc/ssh/ssh_host_ed25519_key"], NEWEST.__getitem__, passwords)
+    return drop_in(wanted(**changes), ["/etc/ssh/ssh_host_ed25519_key"], NEWEST.__getitem__, DEBIAN_13, passwords)
 
 
 def test_passwords_are_off() -> None:
@@ -58,16 +61,16 @@ def test_passwords_are_left_alone_until_a_key_has_worked() -> None:
 
 def test_only_algorithms_that_this_openssh_knows_are_asked_for() -> None:
     older = {**NEWEST, "kex": ["curve25519-sha256", "sntrup761x25519-sha512@openssh.com"]}
-    said = drop_in(wanted(), ["/k"], older.__getitem__, False)
+    said = drop_in(wanted(), ["/k"], older.__getitem__, DEBIAN_12, False)
     assert "KexAlgorithms sntrup761x25519-sha512@openssh.com\n" in said
     assert "something-weak" not in text()
 
 
 def test_older_clients_get_their_key_exchange_last_and_only_when_asked_for() -> None:
     known = {**NEWEST, "kex": [*NEWEST["kex"], "curve25519-sha256"]}
-    said = drop_in(wanted(older_clients=True), ["/k"], known.__getitem__, False)
+    said = drop_in(wanted(older_clients=True), ["/k"], known.__getitem__, DEBIAN_13, False)
     assert f"KexAlgorithms {','.join(ALGORITHMS['KexAlgorithms'][1])},curve25519-sha256\n" in said
-    assert "curve25519-sha256\n" not in drop_in(wanted(), ["/k"], known.__getitem__, False)
+    assert "curve25519-sha256\n" not in drop_in(wanted(), ["/k"], known.__getitem__, DEBIAN_13, False)
 
 
 @pytest.mark.parametrize(
@@ -84,6 +87,43 @@ def test_the_run_that_takes_older_clients_their_key_exchange_is_known(before: st
     assert not older_clients_lose({}, {"kexalgorithms": [after]})
 
 
+EXEMPT = ["2001:db8:a::/64", "198.51.100.7", "198.51.100.0/24"]
+
+
+@pytest.mark.parametrize(("version", "there"), [(DEBIAN_12, False), ((9, 7), False), ((9, 8), True), (DEBIAN_13, True)])
+def test_exempt_networks_are_written_for_an_openssh_that_has_penalties(version: tuple[int, int], there: bool) -> None:
+    said = drop_in(wanted(penalty_exempt_networks=EXEMPT), ["/k"], NEWEST.__getitem__, version, False)
+    assert ("PerSourcePenaltyExemptList 198.51.100.0/24,2001:db8:a::/64" in said.splitlines()) == there
+    assert ("penalty" in said.lower()) == there
+
+
+def test_without_exempt_networks_penalties_are_left_as_they_are() -> None:
+    assert "penalt" not in text().lower()
+
+
+@pytest.mark.parametrize("version", [DEBIAN_12, DEBIAN_13])
+def test_an_exempt_network_that_is_none_is_named(version: tuple[int, int]) -> None:
+    with pytest.raises(NetworkError) as error:
+        drop_in(wanted(penalty_exempt_networks=["10.0.0.5/8"]), ["/k"], NEWEST.__getitem__, version, False)
+    assert str(error.value) == (
+        "sshd_penalty_exempt_networks[0] '10.0.0.5/8' is no address and no network; write 10.0.0.0/8 for the network, "
+        "or the address without its prefix."
+    )
+
+
+@pytest.mark.parametrize(
+    ("said", "version"),
+    [
+        ("OpenSSH_9.2p1 Debian-2+deb12u7, OpenSSL 3.0.17 1 Jul 2025\n", (9, 2)),
+        ("OpenSSH_10.0p2 Debian-7, OpenSSL 3.5.4 30 Sep 2025\n", (10, 0)),
+        ("unknown option -- V\nOpenSSH_8.9p1 Ubuntu-3ubuntu0.13, OpenSSL 3.0.2\nusage: sshd [-46DdeiqTt]\n", (8, 9)),
+        ("sshd: nothing\n", (0, 0)),
+    ],
+)
+def test_the_version_is_found_in_what_sshd_prints(said: str, version: tuple[int, int]) -> None:
+    assert openssh_version(said) == version
+
+
 def test_algorithms_in_the_settings_replace_ours() -> None:
     said = text(settings={"ciphers": ["aes256-ctr", "aes128-ctr"]})
     assert [line for line in said.splitlines() if line.lower().startswith("ciphers")] == [
@@ -97,6 +137,7 @@ def test_algorithms_in_the_settings_replace_ours() -> None:
         ({"PasswordAuthentication": True}, "logons are by key alone"),
         ({"permitrootlogin": "yes"}, "use sshd_root_logon"),
         ({"Match": "all"}, "use sshd_matches"),
+        ({"PerSourcePenaltyExemptList": "10.0.0.0/8"}, "use sshd_penalty_exempt_networks"),
         ({"MaxAuthTries": "3\nPasswordAuthentication yes"}, "is not a setting"),
         ({"MaxAuthTries 3\nPasswordAuthentication": "yes"}, "is not a setting"),
         ({"Banner": ""}, "is not a setting"),

@@ -17,6 +17,23 @@ from plays import play
 GATEWAYS = ("gw1", "gw2")
 ACCOUNTS = ("operator", "root")
 FAMILIES = (4, 6)
+#: Logs on with the right key (on standard input), fails with a wrong one some times, and logs on again.
+_FAIL_AND_LOG_ON = """
+import json, pathlib, subprocess, sys, tempfile
+def log_on(key):
+    options = ["IdentitiesOnly=yes", "BatchMode=yes", "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null",
+               "LogLevel=ERROR", "ConnectTimeout=10", f"IdentityFile={key}"]
+    argv = ["ssh", "-F", "none", "-l", "operator", *(part for option in options for part in ("-o", option))]
+    return subprocess.run([*argv, sys.argv[1], "true"], stdin=subprocess.DEVNULL, capture_output=True, text=True)
+with tempfile.TemporaryDirectory() as folder:
+    right, wrong = pathlib.Path(folder, "right"), pathlib.Path(folder, "wrong")
+    right.touch(mode=0o600)
+    right.write_text(sys.stdin.read())
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(wrong)], check=True)
+    before, failures, after = log_on(right), [log_on(wrong).stderr for _ in range(6)], log_on(right)
+told = {"before": before.returncode, "failures": failures, "after": after.returncode, "reason": after.stderr}
+print(json.dumps(told))
+"""
 
 
 @pytest.mark.parametrize("user", ACCOUNTS)
@@ -155,6 +172,23 @@ def with_older_client(lab: Lab, host: str) -> subprocess.CompletedProcess[str]:
     argv = ssh_command(lab, host)
     argv[1:1] = ["-o", "KexAlgorithms=curve25519-sha256"]
     return subprocess.run([*argv, "true"], check=False, capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_failed_logons_hold_off_a_stranger_and_no_administrator(lab: Lab, family: int) -> None:
+    """Debian 13's OpenSSH refuses an address for a while from which logons failed, the right key's too."""
+    key = (lab.folder / "ssh" / "id_ed25519").read_text()
+    said = {}
+    try:
+        for host, network in (("admin", "admin"), ("client", "outside")):
+            argv = ["python3", "-c", _FAIL_AND_LOG_ON, lab.address("gw2", network, family)]
+            said[host] = json.loads(lab.exec(host, argv, input=key).stdout)
+    finally:
+        # What sshd remembers of the client goes with its process.
+        lab.exec("gw2", ["systemctl", "try-restart", "ssh.service"])
+    assert [(said[host]["before"], said[host]["after"]) for host in ("admin", "client")] == [(0, 0), (0, 255)], said
+    assert all("Permission denied (publickey)" in text for text in said["admin"]["failures"]), said
+    assert "Permission denied" not in said["client"]["reason"], said
 
 
 def test_nothing_is_left_of_the_guard(lab: Lab, gateway: str) -> None:
