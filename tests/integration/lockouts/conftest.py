@@ -8,14 +8,12 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from lockouts.trials import GATEWAYS
+from lockouts.trials import GATEWAYS, HEADINGS, PAGE
 
 from lab import Lab
-from plays import ROOT, play
+from plays import play
 
-PAGE = ROOT / "docs" / "lockout-trials.md"
-HEADINGS = {"sshd": "Role sshd", "firewall": "Role firewall"}
-rows: list[tuple[str, str, str, str, str]] = []
+rows: list[tuple[str, str, str, str, str, float]] = []
 
 
 @pytest.fixture(scope="session")
@@ -33,7 +31,9 @@ def hosts(lab: Lab) -> Iterator[Lab]:
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     if report.when == "call" and report.passed:
-        rows.extend(value for name, value in report.user_properties if name == "trial")
+        # Trials share one play, which knows the time of each; another test takes as long as itself.
+        seconds = float(dict(report.user_properties).get("seconds", report.duration))
+        rows.extend((*value, seconds) for name, value in report.user_properties if name == "trial")
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
@@ -43,26 +43,28 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 def page(tests: int) -> str:
     """The page, from what was just tried."""
-    trials = {(role, name): (end, said) for role, name, _gateway, end, said in reversed(rows)}
+    trials = {(role, name): (end, said) for role, name, _gateway, end, said, _seconds in reversed(rows)}
     ordered = list(dict.fromkeys((role, name) for role, name, *_ in rows))
     passed = {key: {gateway for role, name, gateway, *_ in rows if (role, name) == key} for key in ordered}
+    seconds = {key: max(row[-1] for row in rows if row[:2] == key) for key in ordered}
     lines = [
         "# Ways to lock oneself out",
         "",
         "Written by `make trials`, which tries each of these on a Debian 12 host (`ssh.service`) and a Debian 13 host",
         "(`ssh.socket`) over real SSH. After each, a fresh logon with the same credentials worked on both hosts, and",
         "their settings (`/etc/ssh`, `/etc/ufw`, systemd's units, accounts, ports, the kernel's filter tables) were",
-        "what they were. The sentence is that of the Debian 12 host, with the lab's addresses.",
+        "what they were. The sentence is that of the Debian 12 host, with the lab's addresses; the seconds are those",
+        "of the slower host, with the logon. The quickest are tried by `make test` too.",
         "",
         f"{time.strftime('%Y-%m-%d')}: {len(ordered)} ways, {tests} tests, all passed.",
     ]
     for role, heading in HEADINGS.items():
-        lines += ["", f"## {heading}", "", "| way | Debian 12, 13 | what was said |", "|---|---|---|"]
+        lines += ["", f"## {heading}", "", "| way | Debian 12, 13 | seconds | what was said |", "|---|---|---|---|"]
         for key in ordered:
             if key[0] == role:
                 end, said = trials[key]
                 assert passed[key] == set(GATEWAYS), key
-                lines.append(f"| {key[1]} | {end} | {shown(said)} |")
+                lines.append(f"| {key[1]} | {end} | {seconds[key]:.1f} | {shown(said)} |")
     return "\n".join(lines) + "\n"
 
 

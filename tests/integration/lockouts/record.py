@@ -5,6 +5,7 @@ It runs as a task of the trials' play, on the controller.
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import subprocess
 import sys
@@ -23,6 +24,8 @@ def main(file: str, logon: str) -> None:
     result = {
         "said": given["tried"].get("msg", "it went through"),
         "logon": f"{done.returncode} {done.stderr}".strip() if done.returncode else "0",
+        # The gateways, on this machine, have its clock, and UTC.
+        "seconds": time.time() - dt.datetime.fromisoformat(f"{given['began']}+00:00").timestamp(),
         "difference": sorted(set(given["before"]) ^ set(given["after"])),
     }
     Path(file).write_text(json.dumps(result))

@@ -23,3 +23,4 @@ def test_nobody_is_locked_out_by(
     ended_well(trial, result)
     end = "rolled back" if trial.rolled_back else "refused"
     record_property("trial", (trial.role, trial.name, gateway, end, result["said"]))
+    record_property("seconds", result["seconds"])

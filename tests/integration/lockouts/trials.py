@@ -21,6 +21,8 @@ from lab import Lab
 from plays import ROOT, play
 
 GATEWAYS = ("gw1", "gw2")
+PAGE = ROOT / "docs" / "lockout-trials.md"
+HEADINGS = {"sshd": "Role sshd", "firewall": "Role firewall"}
 RECORD = Path(__file__).with_name("record.py")
 SECONDS = 8
 SOMEBODY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBTn2SAx0jyz1rWkD1S6c6FoSqCS4bp1pIYRv5nP3rbb somebody@example.test"
@@ -67,6 +69,14 @@ def edited(path: str, command: str) -> dict[str, str]:
     return {
         "prepare": f"cp -a {path} /root/kept && set -- {path} && {command}",
         "undo": f"cp -a /root/kept {path} && rm /root/kept",
+    }
+
+
+def until_next_start(how: dict[str, str]) -> dict[str, str]:
+    """The same with a ufw that doesn't start with the host; nor may it after a change that was undone."""
+    return {
+        "prepare": f"{how['prepare']} && systemctl disable --quiet ufw",
+        "undo": f"{how['undo']}; systemctl enable --quiet ufw",
     }
 
 
@@ -330,7 +340,9 @@ FIREWALL = [
     # From here on nobody can know beforehand.
     Trial(
         "firewall", "before.rules that drop new SSH connections", ROLLED_BACK, rules(ssh()), rolled_back=True,
-        **edited("/etc/ufw/before.rules", rf'sed -i "0,/^-A ufw-before-input/s//{NEW_SSH}\n&/" $1'),
+        **until_next_start(
+            edited("/etc/ufw/before.rules", rf'sed -i "0,/^-A ufw-before-input/s//{NEW_SSH}\n&/" $1')
+        ),
     ),
     Trial(
         "firewall", "before.rules that drop what goes out", ROLLED_BACK, rules(ssh()), rolled_back=True,
@@ -353,11 +365,48 @@ BOTH = [
 TRIALS = [*SSHD, *FIREWALL, *BOTH]
 
 
-def chosen(role: str, names: tuple[str, ...]) -> list[Trial]:
-    """Return a role's trials with these names."""
-    found = [trial for trial in TRIALS if trial.role == role and trial.name in names]
-    assert {trial.name for trial in found} == set(names)
+#: How many of the quickest, by the page's times, the scenarios try.
+QUICKEST = 10
+#: What they try besides, since none of the quickest need be like it.
+KEPT = {
+    "sshd": {
+        "AllowUsers without the account",
+        "a Match block that turns keys off",
+        "a listen address that isn't there",
+        "a drop-in that sorts before the role's",
+        "a full disk",
+        "keys of another account",
+    },
+    "firewall": {
+        "default deny without SSH",
+        "a controller on IPv6, and rules for IPv4",
+        "a jump host, and a rule for the controller's own address",
+        "a line in before.rules that iptables doesn't take",
+        "a full disk",
+        "before.rules that drop new SSH connections",
+    },
+}
+
+
+def measured(page: str) -> dict[tuple[str, str], float]:
+    """Return the seconds that each trial took, by role and name, as the page tells them."""
+    found: dict[tuple[str, str], float] = {}
+    for part in page.split("\n## ")[1:]:
+        role = next(role for role, heading in HEADINGS.items() if part.startswith(f"{heading}\n"))
+        rows = re.findall(r"^\| (.+?) \| [^|]+ \| ([\d.]+) \|", part, re.MULTILINE)
+        found |= {(role, name): float(seconds) for name, seconds in rows}
     return found
+
+
+def often(role: str) -> list[Trial]:
+    """Return the trials that the role's scenario has time for: its part of the quickest of all, and what is kept."""
+    times = measured(PAGE.read_text(encoding="utf-8"))
+    by_time = sorted([*SSHD, *FIREWALL], key=lambda trial: times[trial.role, trial.name])
+    return [
+        trial
+        for trial in (*SSHD, *FIREWALL)
+        if trial.role == role and (trial in by_time[:QUICKEST] or trial.name in KEPT[role])
+    ]
 
 
 def _variables(role: str) -> dict[str, Any]:
@@ -401,8 +450,8 @@ def play_of(lab: Lab, trials: list[Trial]) -> list[dict[str, Any]]:
                         sys.executable, str(RECORD), f"{{{{ results }}}}/{number}-{{{{ inventory_hostname }}}}.json",
                         "{{ logon[inventory_hostname] | to_json }}",
                     ],
-                    "stdin": "{{ {'tried': tried, 'before': before.stdout_lines, 'after': after.stdout_lines} "
-                    "| to_json }}",
+                    "stdin": "{{ {'tried': tried, 'before': before.stdout_lines, 'after': after.stdout_lines, "
+                    "'began': before.start} | to_json }}",
                 },
                 "vars": {"logon": logon, "ansible_connection": "local"},
                 "delegate_to": "localhost",
@@ -420,7 +469,7 @@ def play_of(lab: Lab, trials: list[Trial]) -> list[dict[str, Any]]:
 
 
 def carried_out(lab: Lab, trials: list[Trial], folder: Path) -> dict[tuple[str, str, str], dict[str, Any]]:
-    """Try these; return what became of each: (role, name, gateway) → ``said``, ``logon``, ``difference``."""
+    """Try these; return what became of each by role, name and gateway: as ``record.py`` wrote it."""
     playbook = folder / "trials.yml"
     playbook.write_text(json.dumps(play_of(lab, trials)))
     run = play(playbook, variables={"results": str(folder)}, limit=3000)

@@ -1,34 +1,7 @@
 """Ways to lock oneself out, as far as there is time for them here; ``make trials`` tries them all."""
 
-from __future__ import annotations
+from lockouts.scenario import pytest_generate_tests, results, test_nobody_is_locked_out_by
 
-from typing import Any
+__all__ = ["pytest_generate_tests", "results", "test_nobody_is_locked_out_by"]
 
-import pytest
-from lockouts.trials import Trial, carried_out, chosen, ended_well
-
-from lab import Lab
-
-TRIALS = chosen(
-    "sshd",
-    (
-        "AllowUsers without the account",
-        "a Match block that turns keys off",
-        "a listen address that isn't there",
-        "a drop-in that sorts before the role's",
-        "a full disk",
-        "keys of another account",
-    ),
-)
-
-
-@pytest.fixture(scope="module")
-def results(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str, str], dict[str, Any]]:
-    return carried_out(lab, TRIALS, tmp_path_factory.mktemp("trials"))
-
-
-@pytest.mark.parametrize("trial", TRIALS, ids=lambda trial: trial.name)
-def test_nobody_is_locked_out_by(
-    trial: Trial, results: dict[tuple[str, str, str], dict[str, Any]], gateway: str
-) -> None:
-    ended_well(trial, results[trial.role, trial.name, gateway])
+ROLE = "sshd"
