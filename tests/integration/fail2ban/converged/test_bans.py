@@ -124,22 +124,23 @@ def test_a_neighbour_of_the_gateway_is_banned_alone(lab: Lab, gateway: str, stra
     assert reach(lab, "client", address, 443, source) == "open"
 
 
-def test_administrators_are_never_banned(lab: Lab, gateway: str, strangers: Strangers, family: int) -> None:
-    source, address = lab.address("admin", "admin", family), lab.address(gateway, "admin", family)
+def test_administrators_are_never_banned(lab: Lab, gateway: str, strangers: Strangers) -> None:
+    ways = [(lab.address("admin", "admin", family), lab.address(gateway, "admin", family)) for family in (4, 6)]
     with patient_sshd(lab, gateway):
-        said = fail_at_ssh(lab, "admin", address, source, SSH_RETRIES + 2)
-    assert all("Permission denied" in text for text in said), said
-    answers = ask(lab, "admin", *[form(lab, gateway, network="admin", connect=address)] * (LOGON_RETRIES + 2))
+        said = [fail_at_ssh(lab, "admin", address, source, SSH_RETRIES + 2) for source, address in ways]
+    assert all("Permission denied" in text for texts in said for text in texts), said
+    failures = [form(lab, gateway, network="admin", connect=address) for _, address in ways] * (LOGON_RETRIES + 2)
+    answers = ask(lab, "admin", *failures)
     assert {answer.get("status") for answer in answers} == {302}, answers
     caught_up(lab, gateway, strangers, "sshd", "haproxy-logons")
-    assert [jail for jail in JAILS if source in banned(lab, gateway, jail)] == []
-    assert reach(lab, "admin", address, 22) == "open"
-    assert reach(lab, "admin", address, 443) == "open"
-    # Not even by hand, nor in one /64 with somebody else.
-    lab.exec(gateway, ["fail2ban-client", "set", "sshd", "banip", source])
-    assert is_banned(lab, gateway, "sshd", source)
-    assert reach(lab, "admin", address, 22) == "open"
-    unban(lab, gateway, source)
+    for source, address in ways:
+        assert [jail for jail in JAILS if source in banned(lab, gateway, jail)] == []
+        assert reach(lab, "admin", address, 443) == "open"
+        # Not even by hand, nor in one /64 with somebody else.
+        lab.exec(gateway, ["fail2ban-client", "set", "sshd", "banip", source])
+        assert is_banned(lab, gateway, "sshd", source)
+        assert reach(lab, "admin", address, 22) == "open"
+        unban(lab, gateway, source)
 
 
 def test_the_gateway_never_bans_itself(lab: Lab, gateway: str, strangers: Strangers) -> None:
@@ -184,17 +185,21 @@ def test_bans_survive_a_restart(lab: Lab, gateway: str, strangers: Strangers) ->
 
 def test_bans_end_and_each_is_longer_than_the_one_before(lab: Lab, gateway: str, strangers: Strangers) -> None:
     source, address = strangers.address(), lab.address(gateway, "outside")
-    times = []
-    for _ in range(3):
+
+    def bans() -> int:
+        """Return how many there were in this jail. The first is over before a busy machine has asked about it."""
+        shown = lab.exec(gateway, ["fail2ban-client", "status", "closed"]).stdout
+        return int(shown.partition("Total banned:")[2].split()[0])
+
+    for number in range(3):
+        before = bans()
         ask(lab, "client", *[web(lab, gateway, "/owa/healthcheck.htm", source=source)] * 2)
-        assert is_banned(lab, gateway, "closed", source)
-        # This jail has no ports, so everything is closed.
-        assert reach(lab, "client", address, 25, source) == "refused"
-        assert reach(lab, "client", address, 22, source) == "refused"
-        shown = lab.exec(gateway, ["fail2ban-client", "get", "closed", "banip", "--with-time"]).stdout
-        found = re.search(rf"^{re.escape(source)}\s.*\+ (\d+) =", shown, re.MULTILINE)
-        assert found, shown
-        times.append(int(found[1]))
+        assert wait_for(lambda before=before: bans() > before)
+        if number == 2:
+            shown = lab.exec(gateway, ["fail2ban-client", "get", "closed", "banip", "--with-time"]).stdout
+            assert re.search(rf"^{re.escape(source)}\s.*\+ {4 * BAN_TIME} =", shown, re.MULTILINE), shown
+            # This jail has no ports, so everything is closed.
+            assert reach(lab, "client", address, 25, source) == "refused"
+            assert reach(lab, "client", address, 22, source) == "refused"
         assert wait_for(lambda: source not in banned(lab, gateway, "closed"), 90)
-        assert reach(lab, "client", address, 25, source) == "open"
-    assert times == [BAN_TIME, 2 * BAN_TIME, 4 * BAN_TIME]
+    assert reach(lab, "client", address, 25, source) == "open"
