@@ -11,7 +11,8 @@ from typing import Any
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_plan import Operation, Plan, make_plan
+from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_operations import Operation, Plan
+from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_plan import make_plan
 from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_state import (
     Answer,
     Server,

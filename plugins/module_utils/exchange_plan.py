@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_values import Unfit, listed, show
@@ -16,6 +16,11 @@ from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_kind
     RECEIVE_CONNECTOR,
     Kind,
     Property,
+)
+from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_operations import (
+    Difference,
+    Operation,
+    Plan,
 )
 from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_safety import Listener, connections, judge
 from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_state import Connector, Server
@@ -39,51 +44,6 @@ MARK = "[postern.mail_gateway]"
 
 CLIENT_PORTS = frozenset(("110", "143", "993", "995"))
 _CLIENT_PROGRAMS = ("microsoft.exchange.imap4", "microsoft.exchange.pop3")
-
-
-@dataclass(frozen=True)
-class Operation:
-    """One call of a cmdlet, and what is true after it.
-
-    ``always``: it is made even if one before it failed. ``connector`` is the receive connector whose distinguished name
-    the parameter Identity gets: permissions know no other name that means one connector alone.
-    """
-
-    command: str
-    parameters: Mapping[str, Any]
-    what: str
-    always: bool = False
-    connector: str = ""
-
-
-@dataclass(frozen=True)
-class Difference:
-    """What changes about one object, a line each property or item; None where the object isn't there."""
-
-    title: str
-    before: tuple[str, ...] | None
-    after: tuple[str, ...] | None
-
-
-@dataclass
-class Plan:
-    """What is to be done, how that reads, and what else a person should know."""
-
-    operations: list[Operation] = field(default_factory=list)
-    differences: list[Difference] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    connections: list[dict[str, object]] = field(default_factory=list)
-
-    def diff(self) -> dict[str, str]:
-        """The differences in Ansible's form."""
-        return {
-            "before": "".join(_part(entry.title, entry.before) for entry in self.differences),
-            "after": "".join(_part(entry.title, entry.after) for entry in self.differences),
-        }
-
-
-def _part(title: str, lines: tuple[str, ...] | None) -> str:
-    return "" if lines is None else "".join(f"{line}\n" for line in (title, *(f"  {line}" for line in lines)))
 
 
 # --- properties ------------------------------------------------------------------------------------------------------

@@ -8,7 +8,8 @@ import json
 from typing import Any
 
 from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_kinds import RECEIVE_CONNECTOR
-from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_plan import Plan, make_plan
+from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_operations import Plan
+from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_plan import make_plan
 from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_state import (
     Answer,
     Server,

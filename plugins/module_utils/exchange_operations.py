@@ -1,0 +1,55 @@
+# Copyright (c) 2026 postern.mail_gateway contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a plan is made of: operations, and the differences that people read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One call of a cmdlet, and what is true after it.
+
+    ``always``: it is made even if one before it failed. ``connector`` is the receive connector whose distinguished name
+    the parameter Identity gets: permissions know no other name that means one connector alone.
+    """
+
+    command: str
+    parameters: Mapping[str, Any]
+    what: str
+    always: bool = False
+    connector: str = ""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What changes about one object, a line each property or item; None where the object isn't there."""
+
+    title: str
+    before: tuple[str, ...] | None
+    after: tuple[str, ...] | None
+
+
+@dataclass
+class Plan:
+    """What is to be done, how that reads, and what else a person should know."""
+
+    operations: list[Operation] = field(default_factory=list)
+    differences: list[Difference] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    connections: list[dict[str, object]] = field(default_factory=list)
+
+    def diff(self) -> dict[str, str]:
+        """The differences in Ansible's form."""
+        return {
+            "before": "".join(_part(entry.title, entry.before) for entry in self.differences),
+            "after": "".join(_part(entry.title, entry.after) for entry in self.differences),
+        }
+
+
+def _part(title: str, lines: tuple[str, ...] | None) -> str:
+    return "" if lines is None else "".join(f"{line}\n" for line in (title, *(f"  {line}" for line in lines)))
