@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from . import journal, state, store
-from .fresh import adapter, fresh
+from .fresh import adapter, fresh, remove_adapter
 
 
 def _value(text: str) -> Any:
@@ -75,10 +75,20 @@ def _forget(options: argparse.Namespace) -> None:
 def _adapter(options: argparse.Namespace) -> None:
     with store.locked(options.directory):
         document = store.read(options.directory)
-        known = [item["InterfaceIndex"] for item in document.get("NetAdapter", [])]
-        names = [item["Name"] for item in document.get("NetAdapter", [])]
+        adapters = document.get("NetAdapter", [])
+        device = str(options.device).upper()
+        found = [item["InterfaceIndex"] for item in adapters if item["PnPDeviceID"].upper() == device]
+        if options.find or options.remove:
+            if not found:
+                raise store.StoreError(f"There is no device {options.device}.")
+            if options.remove:
+                remove_adapter(document, found[0])
+                store.replace(options.directory, document)
+            return
+        names = [item["Name"] for item in adapters]
         number = next(n for n in range(2, 100) if f"Ethernet {n}" not in names)
-        adapter(document, f"Ethernet {number}", max(known, default=1) + 5, loopback=True)
+        index = max((item["InterfaceIndex"] for item in adapters), default=1) + 5
+        adapter(document, f"Ethernet {number}", index, loopback=True, device=options.device)
         store.replace(options.directory, document)
 
 
@@ -107,6 +117,10 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     command = commands.add_parser("adapter", help="add a loopback adapter, as Windows' device installation does")
+    command.add_argument("--device", help="its device's id; one is made up where none is given")
+    ways = command.add_mutually_exclusive_group()
+    ways.add_argument("--find", action="store_true", help="say by the exit status whether there is such a device")
+    ways.add_argument("--remove", action="store_true", help="remove it instead")
     command.set_defaults(action=_adapter)
 
     command = commands.add_parser("manage", help="be the far end of PowerShell's management sessions")

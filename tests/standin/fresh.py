@@ -274,8 +274,8 @@ _COMPONENT_IDS = {
 }
 
 
-def adapter(document: Document, name: str, index: int, *, loopback: bool = False) -> None:
-    """Add a network adapter, as Windows does when it finds one."""
+def adapter(document: Document, name: str, index: int, *, loopback: bool = False, device: str | None = None) -> None:
+    """Add a network adapter, as Windows does when it finds one. A loopback adapter asks for DHCP, in vain."""
     mac = ":".join(("02", *(f"{(index * step) % 256:02X}" for step in (3, 5, 7, 11, 13)))).replace(":", "-")
     description = "Microsoft KM-TEST Loopback Adapter" if loopback else "Microsoft Hyper-V Network Adapter"
     document.setdefault("NetAdapter", []).append(
@@ -288,7 +288,9 @@ def adapter(document: Document, name: str, index: int, *, loopback: bool = False
             "MacAddress": mac,
             "LinkSpeed": "1.2 Gbps" if loopback else "10 Gbps",
             "ComponentID": "*msloop" if loopback else "VMBUS\\{f8615163-df3e-46c5-913f-f2d2f965ed0e}",
-            "PnPDeviceID": f"ROOT\\NET\\{index:04}" if loopback else "VMBUS\\{F8615163-DF3E-46C5-913F-F2D2F965ED0E}",
+            "PnPDeviceID": device or f"ROOT\\NET\\{index:04}"
+            if loopback
+            else "VMBUS\\{F8615163-DF3E-46C5-913F-F2D2F965ED0E}",
             "DriverFileName": "loop.sys" if loopback else "netvsc.sys",
             "TcpipNetbiosOptions": 0,
         }
@@ -297,7 +299,7 @@ def adapter(document: Document, name: str, index: int, *, loopback: bool = False
         {"Name": name, "ComponentID": key, "DisplayName": title, "Enabled": key != "ms_implat"}
         for key, title in _COMPONENT_IDS.items()
     )
-    _interfaces(document, name, index, 75 if loopback else 15)
+    _interfaces(document, name, index, 75 if loopback else 15, dhcp=loopback)
     document.setdefault("DnsClient", []).append(
         {
             "InterfaceAlias": name,
@@ -309,7 +311,15 @@ def adapter(document: Document, name: str, index: int, *, loopback: bool = False
     )
 
 
-def _interfaces(document: Document, name: str, index: int, metric: int) -> None:
+def remove_adapter(document: Document, index: int) -> None:
+    """Take an adapter away, with all that was set for it."""
+    names = [item["Name"] for item in document["NetAdapter"] if item["InterfaceIndex"] == index]
+    for kind in ("NetAdapter", "NetIPInterface", "NetIPAddress", "DnsClient"):
+        document[kind] = [item for item in document[kind] if item["InterfaceIndex"] != index]
+    document["NetAdapterBinding"] = [item for item in document["NetAdapterBinding"] if item["Name"] not in names]
+
+
+def _interfaces(document: Document, name: str, index: int, metric: int, *, dhcp: bool = False) -> None:
     document.setdefault("NetIPInterface", []).extend(
         {
             "InterfaceAlias": name,
@@ -318,7 +328,7 @@ def _interfaces(document: Document, name: str, index: int, metric: int) -> None:
             "NlMtu": 1500,
             "InterfaceMetric": metric,
             "AutomaticMetric": "Enabled",
-            "Dhcp": "Disabled",
+            "Dhcp": "Enabled" if dhcp else "Disabled",
             "Forwarding": "Disabled",
             "Advertising": "Disabled",
             "WeakHostSend": "Disabled",

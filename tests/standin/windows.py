@@ -486,6 +486,10 @@ def set_net_ip_interface(call: Call) -> list[Any]:
     return shown if call.get("PassThru") else []
 
 
+def _family(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
+    return f"IPv{address.version}"
+
+
 def _show_address(server: Server, raw: dict[str, Any], store: str = "ActiveStore") -> Item:
     return Item(
         _CIM + "MSFT_NetIPAddress",
@@ -564,6 +568,9 @@ def new_net_ip_address(call: Call) -> list[Any]:
         }
         if not call.get("WhatIf"):
             server.items("NetIPAddress").append(raw)
+            for interface in server.items("NetIPInterface"):
+                if interface["InterfaceIndex"] == index and interface["AddressFamily"] == _family(address):
+                    interface["Dhcp"] = "Disabled"
             call.changed = True
     return [_show_address(call.home, raw, store) for store in ("ActiveStore", "PersistentStore")]
 
@@ -899,6 +906,10 @@ def get_cim_instance(call: Call) -> list[Any]:
     return [Item(_WMI + spelled.get(name.lower(), name), item) for item in _where(call, items, text)]
 
 
+def _done(status: int) -> Item:
+    return Item("Microsoft.Management.Infrastructure.CimMethodResult", {"ReturnValue": u32(status)})
+
+
 @cmdlet("Invoke-CimMethod")
 def invoke_cim_method(call: Call) -> list[Any]:
     """What a network adapter's configuration can be told: NetBIOS, and registration in DNS."""
@@ -917,6 +928,9 @@ def invoke_cim_method(call: Call) -> list[Any]:
             if raw["InterfaceIndex"] not in chosen:
                 continue
             if method == "settcpipnetbios":
+                if not any(each["InterfaceIndex"] == raw["InterfaceIndex"] for each in server.items("NetIPAddress")):
+                    results.append(_done(84))  # "IP not enabled on adapter"
+                    continue
                 option = _integer(call, "Arguments", arguments.get("tcpipnetbiosoptions", 0), 2)
                 call.changed = raw.get("TcpipNetbiosOptions", 0) != option
                 raw["TcpipNetbiosOptions"] = option
@@ -930,5 +944,5 @@ def invoke_cim_method(call: Call) -> list[Any]:
                 raise Refusal(
                     "Invalid method ", "CimException", "MetadataError", f"HRESULT 0x8004102E,{_class(call.name)}"
                 )
-            results.append(Item("Microsoft.Management.Infrastructure.CimMethodResult", {"ReturnValue": u32(0)}))
+            results.append(_done(0))
     return results
