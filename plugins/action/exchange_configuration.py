@@ -22,7 +22,12 @@ from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_stat
     read_server,
     standard_input,
 )
-from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_wishes import Refused, Wishes, read_wishes
+from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_wishes import (
+    ADAPTER,
+    Refused,
+    Wishes,
+    read_wishes,
+)
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils import exchange_scripts
 
 WIN_SHELL = "ansible.windows.win_shell"
@@ -62,6 +67,15 @@ ARGUMENTS: dict[str, Any] = {
     "imap": _MAIL_ACCESS,
     "pop": _MAIL_ACCESS,
     "edge_traversal_ports": {"type": "list", "elements": "int", "default": []},
+    "direct_return": {
+        "type": "dict",
+        "options": {
+            "addresses": {"type": "list", "elements": "str", "default": []},
+            "adapter": {"type": "str", "default": ADAPTER},
+            "interfaces": {"type": "list", "elements": "str", "default": []},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+        },
+    },
     "server_addresses": {"type": "list", "elements": "str", "default": []},
     "gateway_addresses": {"type": "list", "elements": "str", "default": []},
     "relay_addresses": {"type": "list", "elements": "str", "default": []},

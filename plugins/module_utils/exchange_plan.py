@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_values import Unfit, listed, show
+from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_direct_return import plan_direct_return
 from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_kinds import (
     GROUP_RIGHTS,
     MAIL_ACCESS,
@@ -546,17 +547,20 @@ def make_plan(wishes: Wishes, server: Server) -> Plan:
     for settings in wishes.settings:
         _settings(settings, server, plan, problems)
     _edge_traversal(wishes, server, plan, problems)
+    resulting = list(connectors.resulting.values())
+    if wishes.direct_return is not None:
+        plan_direct_return(wishes.direct_return, server, wishes.neighbourhood, resulting, plan, problems)
     named = {_name_of(wish, server).lower(): wish.path for wish in wishes.connectors}
     problems += judge(
         before=[listener_of(connector) for connector in server.connectors],
-        after=list(connectors.resulting.values()),
+        after=resulting,
         neighbourhood=wishes.neighbourhood,
         server=(server.name, server.fqdn),
         declared=named,
     )
     if problems:
         raise Refused(dict.fromkeys(problems))
-    plan.connections = connections(list(connectors.resulting.values()), wishes.neighbourhood)
+    plan.connections = connections(resulting, wishes.neighbourhood)
     plan.warnings += [
         f"{row['address']}, which only relay clients use, is taken by the receive connector "
         f"{server.name}\\{row['connector']}, which doesn't relay; give the relay connector this very address."

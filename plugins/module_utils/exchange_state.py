@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -36,10 +37,29 @@ JUDGED_BY = (
 )
 """The properties of each connector that are always read: by them it is judged, and known to be ours."""
 
+_INTERFACE = (
+    "Name",
+    "ComponentID",
+    "PnPDeviceID",
+    "Disabled",
+    "Bindings",
+    "InterfaceMetric",
+    "AutomaticMetric",
+    "Dhcp",
+    "WeakHostSend",
+    "WeakHostReceive",
+    "Addresses",
+    "Sources",
+    "DnsRegistration",
+    "NetbiosOption",
+)
+LOOPBACK_COMPONENT = "*msloop"
+
 PERMISSIONS = "permissions"
 SERVICES = "services"
 COMPONENTS = "components"
 FIREWALL = "firewall"
+INTERFACES = "interfaces"
 PRESSURE = "pressure"
 
 
@@ -101,6 +121,8 @@ def queries(wishes: Wishes) -> list[dict[str, Any]]:
                 ],
             }
         )
+    if wishes.direct_return is not None:
+        found.append({**_empty(INTERFACES, "Get-HostInterface"), "properties": list(_INTERFACE)})
     return found
 
 
@@ -169,6 +191,35 @@ class Connector:
 
 
 @dataclass(frozen=True)
+class Interface:
+    """A network adapter with its IPv4 interface, or such an interface without an adapter.
+
+    ``addresses`` has the length of each one's prefix, without loopback and link-local ones, which Windows itself puts
+    where there is none; ``sources`` are those that the host may send from by itself.
+    """
+
+    name: str
+    component: str
+    device: str
+    disabled: bool
+    bindings: frozenset[str]
+    metric: int | None
+    automatic_metric: bool
+    dhcp: bool
+    weak_send: bool
+    weak_receive: bool
+    addresses: Mapping[ipaddress.IPv4Address, int]
+    sources: frozenset[ipaddress.IPv4Address]
+    registers: bool
+    netbios: int | None
+
+    @property
+    def loopback(self) -> bool:
+        """Whether it is the kind of adapter whose packets go nowhere."""
+        return self.component.lower() == LOOPBACK_COMPONENT
+
+
+@dataclass(frozen=True)
 class Server:
     """A server as it is."""
 
@@ -181,6 +232,7 @@ class Server:
     services: Mapping[str, Mapping[str, Any]]
     components: Mapping[str, Mapping[str, Any]]
     firewall: tuple[Mapping[str, Any], ...]
+    interfaces: tuple[Interface, ...]
     pressure: str
 
 
@@ -236,6 +288,7 @@ def read_server(answer: Answer, wishes: Wishes) -> Server:
         services={str(entry["Name"]).lower(): entry for entry in _objects(read, SERVICES)},
         components={str(entry["Component"]).lower(): entry for entry in _objects(read, COMPONENTS)},
         firewall=tuple(_objects(read, FIREWALL)),
+        interfaces=tuple(map(_interface, _objects(read, INTERFACES))),
         pressure=_pressure(_objects(read, PRESSURE)),
     )
 
@@ -268,6 +321,34 @@ def _connectors(read: Mapping[str, Any], server: str) -> tuple[Connector, ...]:
             {user: frozenset(names) for user, names in rights.get(identity, {}).items()},
         )
     return tuple(connectors.values())
+
+
+def _interface(raw: Mapping[str, Any]) -> Interface:
+    addresses = {}
+    for text in raw["Addresses"]:
+        entry = ipaddress.IPv4Interface(text)
+        if not entry.ip.is_loopback and not entry.ip.is_link_local:
+            addresses[entry.ip] = entry.network.prefixlen
+    return Interface(
+        name=str(raw["Name"]),
+        component=str(raw["ComponentID"] or ""),
+        device=str(raw["PnPDeviceID"] or ""),
+        disabled=_flag(raw["Disabled"]),
+        bindings=frozenset(raw["Bindings"]),
+        metric=raw["InterfaceMetric"],
+        automatic_metric=_enabled(raw["AutomaticMetric"]),
+        dhcp=_enabled(raw["Dhcp"]),
+        weak_send=_enabled(raw["WeakHostSend"]),
+        weak_receive=_enabled(raw["WeakHostReceive"]),
+        addresses=addresses,
+        sources=frozenset(map(ipaddress.IPv4Address, raw["Sources"])),
+        registers=_flag(raw["DnsRegistration"]),
+        netbios=raw["NetbiosOption"],
+    )
+
+
+def _enabled(value: Any) -> bool:
+    return str(value).lower() == "enabled"
 
 
 def _flag(value: Any) -> bool:

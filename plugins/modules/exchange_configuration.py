@@ -116,6 +116,38 @@ options:
     type: list
     elements: int
     default: []
+  direct_return:
+    description:
+      - Direct server return. A loopback adapter has the service addresses, is bound to nothing but IPv4, has the metric
+        254, no NetBIOS, and isn't registered in DNS; Windows takes packets for them from the network, and answers from
+        them (weak host). Where this isn't given, no adapter is looked at.
+      - The adapter is installed where there is none of this name. One of this name that is a loopback adapter is taken.
+        It has these addresses afterwards and no others.
+    type: dict
+    suboptions:
+      addresses:
+        description: The service addresses (IPv4), each with the length of its prefix; without one it is 32.
+        type: list
+        elements: str
+        default: []
+      adapter:
+        description: The loopback adapter's name.
+        type: str
+        default: Direct server return
+      interfaces:
+        description:
+          - Names of the network adapters by which mail comes, for which weak host receive is on. Empty is the adapter
+            that has one of O(server_addresses), or the only one that there is.
+        type: list
+        elements: str
+        default: []
+      state:
+        description:
+          - V(absent) switches weak host receive off for O(direct_return.interfaces), removes the addresses and the
+            adapter. An adapter that wasn't made from here is disabled instead.
+        type: str
+        choices: [present, absent]
+        default: present
   server_addresses:
     description: Addresses of all Exchange servers of the organisation.
     type: list
@@ -181,6 +213,12 @@ EXAMPLES = r"""
         properties:
           RemoteIPRanges:
             add: [10.10.0.21, 10.10.0.22]
+
+- name: The server answers clients that a director sends to it
+  postern.mail_gateway.exchange_configuration:
+    direct_return:
+      addresses: [203.0.113.10]
+      interfaces: [Ethernet]
 """
 
 RETURN = r"""

@@ -17,6 +17,9 @@ $WindowsCommands = @(
     'Get-Service', 'Set-Service', 'Start-Service', 'Stop-Service'
     'Set-NetFirewallRule'
     'Get-LocalPortFirewallRule'
+    'Get-HostInterface', 'Install-LoopbackAdapter', 'Uninstall-LoopbackAdapter', 'Disable-NetAdapter'
+    'Set-AdapterBinding', 'Set-NetIPInterface', 'Set-DnsClient', 'Set-NetbiosOption', 'Set-WeakHost'
+    'Set-LoopbackAddress', 'Remove-NetIPAddress'
 )
 
 function ConvertTo-JsonString {

@@ -7,6 +7,8 @@ import hashlib
 import json
 from typing import Any
 
+import adapters
+
 from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_kinds import RECEIVE_CONNECTOR
 from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_operations import Plan
 from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_plan import make_plan
@@ -140,6 +142,7 @@ def fresh(name: str = "EX1", version: str = "2019") -> dict[str, Any]:
             rule("other", ["143"], r"C:\Other\other.exe"),
             rule("pop", ["110", "995"], r"C:\Exchange\FrontEnd\PopImap\Microsoft.Exchange.Pop3Service.exe"),
         ],
+        "interfaces": [adapters.pseudo(), adapters.adapter("Ethernet", "10.0.0.21/24")],
         "pressure": [{"Result": "<Diagnostics><AggregateUse>Low</AggregateUse></Diagnostics>"}],
     }
 
@@ -228,6 +231,8 @@ class Machine:
             for entry in self.state["components"]:
                 if entry["Component"] == parameters["Component"]:
                     entry["State"] = parameters["State"]
+        elif command in adapters.COMMANDS:
+            adapters.act(self.state["interfaces"], command, parameters)
         elif command == "Set-NetFirewallRule":
             for entry in self.state["firewall"]:
                 if entry["Name"] == parameters["Name"]:

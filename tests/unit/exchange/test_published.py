@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from adapters import loopback
 from organisation import Machine, fresh, planned, relay_connector
 
 from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_kinds import KINDS, VERSIONS, Kind
@@ -22,7 +23,10 @@ from ansible_collections.postern.mail_gateway.plugins.plugin_utils import exchan
 
 PUBLISHED: dict[str, Any] = json.loads((Path(__file__).parent / "published.json").read_text())
 # Windows PowerShell's own, and functions of windows.ps1.
-OWN = {"Get-Service", "Set-Service", "Start-Service", "Stop-Service", "Get-LocalPortFirewallRule"}
+OWN = {
+    *("Get-Service", "Set-Service", "Start-Service", "Stop-Service"),
+    *re.findall(r"^function (\w+-\w+)", exchange_scripts.read("windows.ps1"), re.MULTILINE),
+}
 
 
 def known(command: str, parameter: str, version: str) -> bool:
@@ -77,14 +81,23 @@ def test_questions_and_operations_are_what_is_published(version: str) -> None:
         "receive_connectors": [relay_connector("10.0.0.25")],
         "imap": {"enabled": True, "properties": {"LoginType": "PlainTextLogin"}},
         "edge_traversal_ports": [143],
+        "direct_return": {"addresses": ["203.0.113.10"]},
     }
     machine = Machine(fresh("EX1", version))
     machine.state["components"][1]["State"] = "Inactive"
+    server = fresh("EX1", version)
+    made = loopback("Direct server return", "203.0.113.9/32")
     sent = [(query["command"], name) for query in queries(read_wishes(arguments)) for name in query["parameters"]]
     sent += [(query["command"], query["server_parameter"]) for query in queries(read_wishes(arguments))]
     sent += [
         (operation.command, name)
-        for operation in planned(machine, **arguments).operations
+        for plan in (
+            planned(machine, **arguments),
+            planned(
+                Machine({**server, "interfaces": [*server["interfaces"], made]}), direct_return={"state": "absent"}
+            ),
+        )
+        for operation in plan.operations
         for name in (*operation.parameters, *(["Identity"] if operation.connector else []))
     ]
     assert len({command for command, _ in sent}) > 8
@@ -103,3 +116,27 @@ def test_every_command_of_the_tables_is_on_the_scripts_lists() -> None:
     assert needed <= allowed
     functions = set(re.findall(r"^function ([A-Z]\w+-\w+)", exchange_scripts.read("windows.ps1"), re.MULTILINE))
     assert allowed <= set(PUBLISHED) | OWN | functions
+
+
+def called(script: str) -> Iterator[tuple[str, str]]:
+    """Each published cmdlet and parameter in a script, those of splatted tables among them."""
+    tables = {
+        name: re.findall(r"(\w+) =", body) for name, body in re.findall(r"\$(\w+) = @\{(.+)\}$", script, re.MULTILINE)
+    }
+    for line in script.splitlines():
+        for command, rest in re.findall(r"\b([A-Z]\w+-\w+)((?: +[-@$'\w.:]+)*)", line.partition("# ")[0]):
+            if command in PUBLISHED:
+                yield from ((command, name) for name in re.findall(r" -(\w+)", rest))
+                yield from ((command, name) for table in re.findall(r" @(\w+)", rest) for name in tables[table])
+
+
+def test_functions_call_published_cmdlets_with_published_parameters() -> None:
+    pairs = set(called(exchange_scripts.read("windows.ps1")))
+    assert {("Set-NetIPAddress", "SkipAsSource"), ("Rename-NetAdapter", "NewName")} <= pairs
+    assert [pair for pair in sorted(pairs) if not known(*pair, "2019")] == []
+    named = set(
+        re.findall(
+            r"\b(?:Get|Set|New|Remove|Rename|Enable|Disable)-(?:Net|Dns)\w+", exchange_scripts.read("windows.ps1")
+        )
+    )
+    assert named - OWN <= set(PUBLISHED)

@@ -1,0 +1,243 @@
+"""Direct server return, from the role to the packets: what a director sends to a server is answered from its address.
+
+`relay` does a director's part: it sends packets for the service address to the server's own hardware address.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab import Lab
+from plays import ROOT, Run, play
+
+PLAYBOOK = Path(__file__).resolve().parents[1] / "direct_return.yml"
+SERVER = "ex1"
+LAN = "Ethernet"
+ADAPTER = "Direct server return"
+DEVICE = r"ROOT\POSTERN\0000"
+KINDS = ("NetAdapter", "NetAdapterBinding", "NetIPInterface", "NetIPAddress", "DnsClient")
+# Addresses of the inside network that nobody has.
+NUMBERS = (200, 201)
+ASK = """
+import socket, sys
+try:
+    client = socket.create_connection((sys.argv[1], 25), timeout=2)
+    print(client.getpeername()[0], client.recv(3).decode())
+except TimeoutError:
+    print("silence")
+"""
+
+
+class Server:
+    """The Exchange server, and `relay` that asks it."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+        self.own = lab.address(SERVER, "inside")
+        self.addresses = [f"{self.own.rpartition('.')[0]}.{number}" for number in NUMBERS]
+
+    def command(self, *arguments: str, stdin: str | None = None) -> str:
+        argv = ["env", "PYTHONPATH=/opt", "PYTHONDONTWRITEBYTECODE=1", "python3", "-m", "standin", *arguments]
+        return self.lab.exec(SERVER, argv, input=stdin).stdout
+
+    def get(self, path: str) -> Any:
+        return json.loads(self.command("get", path))
+
+    def set(self, kind: str, value: Any) -> None:
+        """In force when it returns."""
+        self.command("set", kind, "-", stdin=json.dumps(value))
+
+    def network(self) -> dict[str, Any]:
+        """The state of the network, without what is made up anew with each adapter."""
+        return {kind: [{**item, "InterfaceGuid": ""} for item in self.get(kind)] for kind in KINDS}
+
+    def interface(self, name: str) -> dict[str, Any]:
+        (found,) = [
+            item
+            for item in self.get("NetIPInterface")
+            if item["InterfaceAlias"] == name and item["AddressFamily"] == "IPv4"
+        ]
+        return dict(found)
+
+    def switch_off(self, name: str, flag: str) -> None:
+        """Somebody else's hand."""
+        interfaces = self.get("NetIPInterface")
+        for item in interfaces:
+            if item["InterfaceAlias"] == name and item["AddressFamily"] == "IPv4":
+                item[flag] = "Disabled"
+        self.set("NetIPInterface", interfaces)
+
+    def answer(self, address: str) -> str:
+        return self.lab.exec("relay", ["python3", "-c", ASK, address]).stdout.strip()
+
+    def sessions(self) -> int:
+        return len(self.command("events", "--management", "--kind", "session_opened").splitlines())
+
+    def loopbacks(self) -> list[tuple[str, str]]:
+        return [
+            (item["Name"], item["PnPDeviceID"]) for item in self.get("NetAdapter") if item["ComponentID"] == "*msloop"
+        ]
+
+
+def provision(*arguments: str, **wish: Any) -> Run:
+    return play(PLAYBOOK, *arguments, variables={"direct_return": wish})
+
+
+@pytest.fixture(scope="module", autouse=True)
+def collections() -> Iterator[None]:
+    """The test-only win_shell goes before a real one."""
+    with pytest.MonkeyPatch.context() as patch:
+        folders = (ROOT / "tests" / "standin" / "collections", ROOT / ".cache" / "collections")
+        patch.setenv("ANSIBLE_COLLECTIONS_PATH", ":".join(map(str, folders)))
+        yield
+
+
+@pytest.fixture
+def exchange(lab: Lab) -> Iterator[Server]:
+    """The server without a loopback adapter; given back as it was found."""
+    exchange = Server(lab)
+    before = json.loads(exchange.command("get"))
+    for address in exchange.addresses:
+        lab.exec("relay", ["ip", "route", "replace", address, "via", exchange.own])
+    yield exchange
+    for address in exchange.addresses:
+        lab.exec("relay", ["ip", "route", "delete", address])
+    pairs = [item for kind, value in before.items() for item in (kind, json.dumps(value))]
+    exchange.command("set", *pairs)
+
+
+def test_a_packet_is_answered_from_the_service_address_and_no_second_run_changes_anything(exchange: Server) -> None:
+    vip = exchange.addresses[0]
+    before = exchange.network()
+    assert exchange.answer(vip) == "silence"
+
+    checked = provision("--check", "--diff", addresses=[vip])
+    assert checked.status == 0, checked.output
+    assert checked.recap[SERVER]["changed"] == 1
+    assert exchange.network() == before
+    assert exchange.answer(vip) == "silence"
+    added = [line[1:].strip() for line in checked.output.splitlines() if line.startswith("+") and line[1:2] != "+"]
+    assert f"network adapter {ADAPTER}" in added
+    assert f"address: {vip}/32, skipped as source" in added
+    assert "bound: ms_tcpip" in added
+    assert "weak host receive: on" in added
+
+    opened = exchange.sessions()
+    done = provision("--diff", addresses=[vip])
+    assert done.status == 0, done.output
+    assert done.recap[SERVER]["changed"] == 1
+    assert exchange.sessions() == opened + 3
+    said = [line for line in done.output.splitlines() if line.startswith(("+", "-", "@@", " "))]
+    assert said == [line for line in checked.output.splitlines() if line.startswith(("+", "-", "@@", " "))]
+    assert exchange.loopbacks() == [(ADAPTER, DEVICE)]
+    assert exchange.answer(vip) == f"{vip} 220"
+    # The server's own address goes on as before, and is what it sends from.
+    assert exchange.answer(exchange.own) == f"{exchange.own} 220"
+
+    converged = exchange.network()
+    opened = exchange.sessions()
+    again = provision("--diff", addresses=[vip])
+    assert again.status == 0, again.output
+    assert again.changed == 0
+    assert exchange.sessions() == opened + 1
+    assert exchange.network() == converged
+    assert provision("--check", addresses=[vip]).changed == 0
+
+    gone = provision("--diff", state="absent")
+    assert gone.status == 0, gone.output
+    assert gone.recap[SERVER]["changed"] == 1
+    assert exchange.answer(vip) == "silence"
+    assert exchange.network() == before
+    assert provision("--diff", state="absent").changed == 0
+
+
+def test_all_of_the_adapter_is_as_promised(exchange: Server) -> None:
+    vip = exchange.addresses[0]
+    assert provision(addresses=[vip]).status == 0
+    (loop,) = [item for item in exchange.get("NetAdapter") if item["Name"] == ADAPTER]
+    assert loop["TcpipNetbiosOptions"] == 2
+    bound = [item for item in exchange.get("NetAdapterBinding") if item["Name"] == ADAPTER and item["Enabled"]]
+    assert [item["ComponentID"] for item in bound] == ["ms_tcpip"]
+    wanted = {
+        "InterfaceMetric": 254,
+        "AutomaticMetric": "Disabled",
+        "Dhcp": "Disabled",
+        "WeakHostSend": "Enabled",
+        "WeakHostReceive": "Enabled",
+    }
+    interface = exchange.interface(ADAPTER)
+    assert {name: interface[name] for name in wanted} == wanted
+    assert exchange.interface(LAN)["WeakHostReceive"] == "Enabled"
+    assert exchange.interface(LAN)["WeakHostSend"] == "Disabled"
+    index = loop["InterfaceIndex"]
+    addresses = [item for item in exchange.get("NetIPAddress") if item["InterfaceIndex"] == index]
+    assert addresses == [{"IPAddress": vip, "PrefixLength": 32, "InterfaceIndex": index, "SkipAsSource": True}]
+    (client,) = [item for item in exchange.get("DnsClient") if item["InterfaceIndex"] == index]
+    assert client["RegisterThisConnectionsAddress"] is False
+
+
+def test_a_flag_that_is_off_is_silence_until_the_next_run(exchange: Server) -> None:
+    vip = exchange.addresses[0]
+    assert provision(addresses=[vip]).status == 0
+    for name, flag in ((LAN, "WeakHostReceive"), (ADAPTER, "WeakHostSend")):
+        assert exchange.answer(vip) == f"{vip} 220"
+        exchange.switch_off(name, flag)
+        assert exchange.answer(vip) == "silence"
+        assert provision(addresses=[vip]).changed == 1
+        assert exchange.answer(vip) == f"{vip} 220"
+
+
+def test_addresses_come_and_go_and_an_adapter_that_a_run_left_is_taken(exchange: Server) -> None:
+    first, second = exchange.addresses
+    # As a run leaves it that ends before the adapter has its name.
+    exchange.command("adapter", "--device", DEVICE)
+    assert exchange.loopbacks() == [("Ethernet 2", DEVICE)]
+    assert provision(addresses=[first, f"{second}/24"]).status == 0
+    assert exchange.loopbacks() == [(ADAPTER, DEVICE)]
+    assert [exchange.answer(address) for address in (first, second)] == [f"{first} 220", f"{second} 220"]
+    assert provision(addresses=[second]).changed == 1
+    assert [exchange.answer(address) for address in (first, second)] == ["silence", f"{second} 220"]
+    # Another name is the same adapter.
+    assert provision(addresses=[second], adapter="VIP").changed == 1
+    assert exchange.loopbacks() == [("VIP", DEVICE)]
+    assert exchange.answer(second) == f"{second} 220"
+
+
+OWN, VIP = "192.0.2.21", "192.0.2.200"  # stand for the server's own address and a service address in this table
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"addresses": []}, "addresses is empty; name the service addresses, or say state: absent."),
+    ({"addresses": [f"{VIP}/33"]}, f'addresses[0] is "{VIP}/33", but the number after the slash must be from 1 to 32.'),
+    (
+        {"addresses": [OWN]},
+        (
+            f'addresses[0] is "{OWN}", which is in exchange_server_addresses too; a service address '
+            "isn't a server's own."
+        ),
+    ),
+    (
+        {"addresses": [VIP], "adapter": LAN},
+        f'adapter is "{LAN}", which is an adapter of EX1 that is no loopback adapter; give another name.',
+    ),
+    (
+        {"addresses": [VIP], "interfaces": ["LAN"]},
+        f'interfaces[0] is "LAN", but EX1 has no such network adapter with an IPv4 address; name one of "{LAN}".',
+    ),
+]
+
+
+@pytest.mark.parametrize(("wish", "sentence"), REFUSED)
+def test_what_cannot_be_is_refused_and_the_server_is_as_before(
+    exchange: Server, wish: dict[str, Any], sentence: str
+) -> None:
+    before = exchange.network()
+    text = json.dumps([wish, sentence]).replace(VIP, exchange.addresses[0]).replace(OWN, exchange.own)
+    declared, expected = json.loads(text)
+    run = provision(**declared)
+    assert run.status != 0
+    assert run.failures[SERVER] == f"exchange_direct_return.{expected}"
+    assert exchange.network() == before
