@@ -49,6 +49,7 @@ def forecast(variables: Mapping[str, Any], host: str) -> list[dict[str, object]]
         services={},
         components={},
         firewall=(),
+        interfaces=(),
         pressure="",
     )
     wishes = read_wishes({argument: variables[f"exchange_{argument}"] for argument in _ARGUMENTS})

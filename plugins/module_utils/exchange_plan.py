@@ -551,15 +551,17 @@ def make_plan(wishes: Wishes, server: Server) -> Plan:
     if wishes.direct_return is not None:
         plan_direct_return(wishes.direct_return, server, wishes.neighbourhood, resulting, plan, problems)
     named = {_name_of(wish, server).lower(): wish.path for wish in wishes.connectors}
-    problems += judge(
+    refusals, cautions = judge(
         before=[listener_of(connector) for connector in server.connectors],
         after=resulting,
         neighbourhood=wishes.neighbourhood,
         server=(server.name, server.fqdn),
         declared=named,
     )
+    problems += refusals
     if problems:
         raise Refused(dict.fromkeys(problems))
+    plan.warnings += cautions
     plan.connections = connections(resulting, wishes.neighbourhood)
     plan.warnings += [
         f"{row['address']}, which only relay clients use, is taken by the receive connector "

@@ -122,8 +122,8 @@ def judge(
     neighbourhood: Neighbourhood,
     server: tuple[str, str],
     declared: Mapping[str, str],
-) -> list[str]:
-    """A sentence for everything that is wrong with the resulting connectors.
+) -> tuple[list[str], list[str]]:
+    """A sentence for everything that mustn't be with the resulting connectors, and one for what was wrong and stays so.
 
     :param before: the server's connectors as they are.
     :param server: the server's short and full name.
@@ -136,7 +136,7 @@ def judge(
     judged.names()
     judged.twins()
     judged.roles()
-    return list(dict.fromkeys(judged.sentences))
+    return list(dict.fromkeys(judged.sentences)), list(dict.fromkeys(judged.cautions))
 
 
 @dataclass
@@ -147,6 +147,7 @@ class _Judgement:
     server: tuple[str, str]
     declared: Mapping[str, str]
     sentences: list[str] = field(default_factory=list)
+    cautions: list[str] = field(default_factory=list)
 
     def _who(self, listener: Listener) -> str:
         identity = f"receive connector {self.server[0]}\\{listener.name}"
@@ -222,10 +223,14 @@ class _Judgement:
                     continue
                 if new is not None:
                     text = (
-                        f"would take the mail that comes from the Exchange server {address} on port {port}, and isn't "
-                        "for servers (ExchangeServer, ExchangeServers); take that address out of its range"
+                        f"the mail that comes from the Exchange server {address} on port {port}, and isn't for servers "
+                        "(ExchangeServer, ExchangeServers); take that address out of its range"
                     )
-                    self._note(new, text)
+                    if old is not None and old.name == new.name and new.name.lower() not in self.declared:
+                        # Somebody else's, and no worse than it was: nothing that a change must wait for.
+                        self.cautions.append(f"{self._who(new)} takes {text}.")
+                    else:
+                        self._note(new, f"would take {text}")
                 elif old is not None and old.for_servers:
                     self._note(
                         old,

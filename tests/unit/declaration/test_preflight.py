@@ -190,8 +190,8 @@ def test_templates_are_evaluated_for_each_gateway(tmp_path: Path) -> None:
         ),
         (
             {**SOUND, "exchange": []},
-            "mail_gateway.exchange is [], but must be a dictionary with the keys group, legacy_group, protocol_logging, "
-            "edge_traversal and ca_file.",
+            "mail_gateway.exchange is [], but must be a dictionary with the keys managed, group, legacy_group, "
+            "protocol_logging, edge_traversal and ca_file.",
         ),
     ],
     ids=["a list of groups", "no dictionary"],

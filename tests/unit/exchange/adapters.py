@@ -57,7 +57,9 @@ def act(entries: list[dict[str, Any]], command: str, parameters: dict[str, Any])
     if command == "Install-LoopbackAdapter":
         return install(entries, parameters["Name"], parameters["DeviceID"])
     if command == "Uninstall-LoopbackAdapter":
-        entries[:] = [entry for entry in entries if (entry["PnPDeviceID"] or "").lower() != parameters["DeviceID"].lower()]
+        entries[:] = [
+            entry for entry in entries if (entry["PnPDeviceID"] or "").lower() != parameters["DeviceID"].lower()
+        ]
         return None
     name = parameters.pop("InterfaceAlias", None) or parameters.pop("Name")
     (entry,) = [entry for entry in entries if entry["Name"].lower() == name.lower()]

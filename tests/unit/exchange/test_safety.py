@@ -174,6 +174,23 @@ def test_a_range_that_captures_a_server_on_one_address_alone_is_refused() -> Non
     )
 
 
+def test_a_range_of_somebody_else_that_captures_a_server_already_is_told_and_holds_nothing_up() -> None:
+    machine = Machine()
+    branch = connector("EX1", "Branch", RemoteIPRanges=["10.0.0.0/27"], PermissionGroups="AnonymousUsers")
+    machine.state["exchange_receive_connectors"].append(branch)
+    plan = planned(machine, receive_connectors=[relay_connector("10.0.0.111")], **AROUND)
+    assert plan.operations
+    assert plan.warnings[:2] == [
+        f"The receive connector EX1\\Branch, which the variables don't name, takes the mail that comes from the Exchange "
+        f"server {address} on port 25, and isn't for servers (ExchangeServer, ExchangeServers); take that address out of "
+        "its range."
+        for address in ("10.0.0.21", "10.0.0.22")
+    ]
+    # Made any worse, it is refused.
+    wider = {"name": "Branch", "properties": {"RemoteIPRanges": {"add": ["10.0.1.0/24"]}}}
+    assert "would take the mail" in refused(machine, receive_connectors=[wider])[0]
+
+
 @pytest.mark.parametrize(
     "properties",
     [

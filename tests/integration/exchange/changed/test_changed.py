@@ -37,7 +37,7 @@ def test_what_leaves_the_declaration_goes_and_what_is_others_stays(lab: Lab, dec
     own |= {"Name": "Scanner", "Identity": "EX1\\Scanner", "Comment": "", "RemoteIPRanges": ["10.99.0.7"]}
     change(lab, "ex1", "ReceiveConnector[Scanner]", {key: own[key] for key in own if key != "Guid"})
     declaration["smtp"]["relay_clients"] = []
-    declaration["imap"]["ntlm"] = True
+    declaration["imap"] = {"ntlm": True}
     declaration["exchange"]["edge_traversal"] = True
 
     checked = done(configure(*ONE, "--check", "--diff", mail_gateway=declaration))
