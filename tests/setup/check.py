@@ -65,7 +65,7 @@ LINT = Part(
 )
 UNIT = Part("unit", [["pytest", "--quiet", "--numprocesses=2"]])
 #: Scenarios by the number of the lab that they run in, each lab with about the same work.
-LANES = {"": ("haproxy", "sshd", "firewall", "fail2ban"), "2": ("default", "letsencrypt")}
+LANES = {"": ("haproxy", "sshd", "firewall", "exchange"), "2": ("default", "letsencrypt", "fail2ban")}
 
 
 def lane(number: str, names: tuple[str, ...]) -> list[Part]:
