@@ -461,3 +461,6 @@ CHECKS: tuple[Callable[[Lab, str], list[Row]], ...] = (
     server_down,
     bans,
 )
+
+# They take a server away from every gateway, so they are asked of one gateway at a time.
+DISTURBING = (sick_virtual_directory, server_down)

@@ -181,9 +181,9 @@ def test_a_range_of_somebody_else_that_captures_a_server_already_is_told_and_hol
     plan = planned(machine, receive_connectors=[relay_connector("10.0.0.111")], **AROUND)
     assert plan.operations
     assert plan.warnings[:2] == [
-        f"The receive connector EX1\\Branch, which the variables don't name, takes the mail that comes from the Exchange "
-        f"server {address} on port 25, and isn't for servers (ExchangeServer, ExchangeServers); take that address out of "
-        "its range."
+        "The receive connector EX1\\Branch, which the variables don't name, takes the mail that comes from the "
+        f"Exchange server {address} on port 25, and isn't for servers (ExchangeServer, ExchangeServers); take that "
+        "address out of its range."
         for address in ("10.0.0.21", "10.0.0.22")
     ]
     # Made any worse, it is refused.
