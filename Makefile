@@ -54,7 +54,7 @@ unit: environment ## The unit tests
 	@pytest -n 2
 
 .PHONY: molecule
-molecule: setup ## One scenario in the lab: SCENARIO=haproxy or default
+molecule: setup ## One scenario in the lab: SCENARIO= a folder of molecule/
 	@$(LAB) up
 	@molecule test --scenario-name $(SCENARIO)
 
