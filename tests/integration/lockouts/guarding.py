@@ -119,7 +119,8 @@ def as_before(lab: Lab, before: dict[str, list[str]]) -> None:
     """Both gateways are what they were, and a fresh logon works."""
     for host in GATEWAYS:
         wait_until(lambda host=host: with_key(lab, host, "sudo", "-n", "true").returncode == 0, 90)
-    assert states(lab) == before
+    now = states(lab)
+    assert now == before, {host: sorted(set(now[host]) ^ set(before[host])) for host in GATEWAYS}
 
 
 def reported(role: Role, why: str) -> Run:
