@@ -392,7 +392,7 @@ def test_killed_run_is_healed_by_the_next_one(host: Host, restarted: str) -> Non
     """Also where the host was started again while the files were half old and half new."""
     host.module(host.files())
     wanted = host.files("192.168.0.0/16\n")
-    genuine = module.os.replace
+    genuine = os.replace
 
     def replace(source: Any, target: Any) -> None:
         if restarted == "between the files" and str(target).endswith(LIST):
@@ -403,7 +403,7 @@ def test_killed_run_is_healed_by_the_next_one(host: Host, restarted: str) -> Non
         raise Killed
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module.os, "replace", replace)
+        patch.setattr(os, "replace", replace)
         patch.setattr(module.Configuration, "reload", reload)
         with pytest.raises(Killed):
             host.module(wanted)
