@@ -196,7 +196,9 @@ def drop_in(
     ]
     exempt = networks(wanted.penalty_exempt_networks, "sshd_penalty_exempt_networks")
     if exempt and version >= PENALTIES_SINCE:
-        lines += [f"PerSourcePenaltyExemptList {','.join(map(str, exempt))}", ""]
+        # On a socket for both families (ssh.socket's) sshd looks for an IPv4 client as ::ffff:192.0.2.1.
+        mapped = [f"::ffff:{one.network_address}/{96 + one.prefixlen}" for one in exempt if one.version == 4]
+        lines += [f"PerSourcePenaltyExemptList {','.join([*map(str, exempt), *mapped])}", ""]
     free = checked_settings(wanted.settings, "sshd_settings")
     given = {keyword.lower() for keyword, _ in free}
     lines += [f"HostKey {path}" for path in host_keys]

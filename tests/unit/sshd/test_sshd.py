@@ -93,7 +93,8 @@ EXEMPT = ["2001:db8:a::/64", "198.51.100.7", "198.51.100.0/24"]
 @pytest.mark.parametrize(("version", "there"), [(DEBIAN_12, False), ((9, 7), False), ((9, 8), True), (DEBIAN_13, True)])
 def test_exempt_networks_are_written_for_an_openssh_that_has_penalties(version: tuple[int, int], there: bool) -> None:
     said = drop_in(wanted(penalty_exempt_networks=EXEMPT), ["/k"], NEWEST.__getitem__, version, False)
-    assert ("PerSourcePenaltyExemptList 198.51.100.0/24,2001:db8:a::/64" in said.splitlines()) == there
+    listed = "198.51.100.0/24,2001:db8:a::/64,::ffff:198.51.100.0/120"
+    assert (f"PerSourcePenaltyExemptList {listed}" in said.splitlines()) == there
     assert ("penalty" in said.lower()) == there
 
 
