@@ -46,7 +46,7 @@ with concurrent.futures.ThreadPoolExecutor(times) as pool:
     print("\\n".join(pool.map(fail, range(times))))
 os.unlink(file.name)
 """
-_FILES = """
+FILES = """
 find /etc/fail2ban -printf '%y %m %u:%g %p %l\\n' | sort
 find /etc/fail2ban -type f -exec sha256sum {} + | sort -k 2
 """
@@ -165,7 +165,7 @@ def unban(lab: Lab, gateway: str, *addresses: str) -> None:
 
 def files(lab: Lab, gateway: str) -> list[str]:
     """Return what is below /etc/fail2ban, as lines that two times can be compared by."""
-    return lab.exec(gateway, ["sh", "-c", _FILES]).stdout.splitlines()
+    return lab.exec(gateway, ["sh", "-c", FILES]).stdout.splitlines()
 
 
 def active(lab: Lab, gateway: str) -> list[str]:
