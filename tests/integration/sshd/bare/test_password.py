@@ -16,7 +16,10 @@ GATEWAYS = ("gw1", "gw2")
 CONVERGE = "molecule/sshd/converge.yml"
 BARE_AGAIN = (
     "rm -rf /etc/ssh /etc/systemd/system/ssh.socket.d; mv /root/etc-ssh /etc/ssh;"
-    "systemctl daemon-reload; systemctl try-restart ssh.service ssh.socket;"
+    "systemctl daemon-reload;"
+    # Not both at once: a socket whose service runs already doesn't come back, and the service listens by itself.
+    "if systemctl is-enabled --quiet ssh.socket; then systemctl stop ssh.service; systemctl restart ssh.socket;"
+    "else systemctl restart ssh.service; fi;"
     "mv /root/operators-keys /home/operator/.ssh/authorized_keys"
 )
 
