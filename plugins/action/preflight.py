@@ -13,7 +13,12 @@ from ansible.plugins.action import ActionBase
 from ansible.release import __version__
 
 from ansible_collections.postern.mail_gateway.plugins.module_utils import declaration_schema as schema
-from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration import misspelt, sites, validate_all
+from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration import (
+    doubts_of_all,
+    misspelt,
+    sites,
+    validate_all,
+)
 from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_ansible import (
     evaluate,
     exchange_group,
@@ -56,13 +61,14 @@ class ActionModule(ActionBase):
         raw |= {name: hostvars.raw_get(name) for name in servers}
         hosts = {name: self._evaluated(variables, schema.HOST_VARIABLES, hostvars) for name, variables in raw.items()}
 
+        inventory = Inventory(groups, hosts)
         problems = [
             *(text for name in sorted(raw) for text in misspelt(name, set(raw[name]), name in gateways)),
-            *validate_all(declarations, Inventory(groups, hosts)),
+            *validate_all(declarations, inventory),
         ]
         connections: dict[str, list[dict[str, object]]] = {}
         if not problems:
-            connections, problems = self._forecasts(declarations, Inventory(groups, hosts))
+            connections, problems = self._forecasts(declarations, inventory)
         if problems:
             counted = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
             msg = "\n".join([f"{counted} in the declaration:", *problems])
@@ -70,7 +76,8 @@ class ActionModule(ActionBase):
                 self._display.display(msg, color=constants.COLOR_ERROR)
             return {"changed": False, "failed": True, "msg": msg}
         sound = f"The declaration is sound for {', '.join(sorted(gateways))}."
-        return {"changed": False, "msg": sound, "connections": connections}
+        doubts = doubts_of_all(declarations, inventory)
+        return {"changed": False, "msg": sound, "connections": connections, "warnings": doubts}
 
     @staticmethod
     def _forecasts(

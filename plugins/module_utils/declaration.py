@@ -11,12 +11,17 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.postern.mail_gateway.plugins.module_utils import declaration_schema as schema
-from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_rules import RULES, Site, files_are_good
+from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_rules import (
+    DOUBTS,
+    RULES,
+    Site,
+    files_are_good,
+)
 from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_tree import (
     Inventory,
     Problem,
@@ -76,19 +81,40 @@ def validate(declaration: Any, inventory: Inventory, gateways: Sequence[str] | N
     return problems.found
 
 
+def doubts(declaration: Any, inventory: Inventory, gateways: Sequence[str] | None = None) -> list[Problem]:
+    """What may not be meant in a sound declaration."""
+    site, found = check(declaration, inventory, gateways).site, Problems()
+    for rule in DOUBTS:
+        rule(site, found)
+    return found.found
+
+
 def validate_all(declarations: Mapping[str, Any], inventory: Inventory) -> list[str]:
     """The sentences about all declarations of an inventory, each said once.
 
     ``declarations`` maps a gateway to its declaration; gateways of one site have the same one. Where there are several
     sites, a sentence that isn't about all of them says which gateways it is about.
     """
-    members = inventory.group(schema.GATEWAYS)
-    if not members:
+    if not inventory.group(schema.GATEWAYS):
         return [no_gateways(inventory)]
+    return _about_all(declarations, inventory, validate)
+
+
+def doubts_of_all(declarations: Mapping[str, Any], inventory: Inventory) -> list[str]:
+    """The same of what may not be meant."""
+    return _about_all(declarations, inventory, doubts)
+
+
+def _about_all(
+    declarations: Mapping[str, Any],
+    inventory: Inventory,
+    ask: Callable[[Any, Inventory, Sequence[str] | None], list[Problem]],
+) -> list[str]:
+    members = inventory.group(schema.GATEWAYS)
     found = sites({name: declarations[name] for name in members if name in declarations})
     about: dict[Problem, list[str]] = {}
     for declaration, gateways in found:
-        for problem in validate(declaration, inventory, gateways):
+        for problem in ask(declaration, inventory, gateways):
             about.setdefault(problem, []).extend(gateways)
     everywhere = sum(len(gateways) for _, gateways in found)
     return [

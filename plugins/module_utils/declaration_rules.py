@@ -465,6 +465,18 @@ def openings_open_nothing_that_is_closed(site: Site, problems: Problems) -> None
                 problems.unfit(port.path, port.raw, f"which is the port of {what}; {own} says who reaches it")
 
 
+def certificate_names_are_of_the_domains(site: Site, problems: Problems) -> None:
+    """Each name of the certificate but the hostname is within one of the domains."""
+    names, domains = site.tree["certificate"]["names"], site.tree["domains"]
+    for node in names.value or ():
+        name = node.value.removeprefix("*.")
+        if node.value != site.tree["hostname"].value and not any(
+            name == domain or name.endswith(f".{domain}") for domain in domains.values
+        ):
+            text = f"which is in none of {domains.path} ({values.listed(domains.values)})"
+            problems.unfit(node.path, node.raw, f"{text}; correct it, unless it is meant")
+
+
 RULES: tuple[Callable[[Site, Problems], None], ...] = (
     something_is_published,
     the_servers_are_there,
@@ -485,6 +497,9 @@ RULES: tuple[Callable[[Site, Problems], None], ...] = (
     openings_open_nothing_that_is_closed,
     bans_can_come,
 )
+
+DOUBTS: tuple[Callable[[Site, Problems], None], ...] = (certificate_names_are_of_the_domains,)
+"""Rules that a sound declaration may break: what they note is a warning."""
 
 
 def files_are_good(tree: Node, problems: Problems) -> None:

@@ -14,7 +14,8 @@ author:
 description:
   - Validates the declaration C(mail_gateway) of every host in the inventory group C(gateways), the host variables that
     belong to it, the group of Exchange servers and the certificate files on the controller.
-  - Every problem is said at once, each as one sentence with the variable's path, its value and what is expected.
+  - Every problem is said at once, each as one sentence with the variable's path, its value and what is expected. What
+    is sound and may not be meant is a warning.
   - Where the Exchange servers are set up from here, the receive connectors that will result are computed too, as if
     each server were as Exchange's setup leaves it. What the role C(exchange) would refuse is a problem here already.
   - The whole inventory is looked at, whatever C(--limit) says, because the addresses of two gateways can clash.

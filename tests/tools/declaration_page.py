@@ -132,14 +132,16 @@ def example(option: Any, indent: str = "") -> list[str]:
 
 def page() -> str:
     """The whole page."""
+    from ansible_collections.postern.mail_gateway.plugins.module_utils import declaration_rules
     from ansible_collections.postern.mail_gateway.plugins.module_utils import declaration_schema as schema
-    from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_rules import RULES as RULE_FUNCTIONS
 
-    rules = [f"* {(rule.__doc__ or '').strip()}" for rule in RULE_FUNCTIONS]
+    rules = [f"* {(rule.__doc__ or '').strip()}" for rule in declaration_rules.RULES]
     rules.insert(0, "* No list has an entry twice, and no two networks on a list overlap.")
     rules.append(
         "* Every file that is named is on the controller and is what it should be; a key fits its certificate."
     )
+    rules += ["", "What is a warning only:", ""]
+    rules += [f"* {(rule.__doc__ or '').strip()}" for rule in declaration_rules.DOUBTS]
     return "\n".join(
         [
             INTRODUCTION,
