@@ -52,8 +52,8 @@ options:
   hostvars:
     description:
       - The magic variable C(hostvars). Read are C(mail_gateway_egress_address), C(mail_gateway_relay_address),
-        C(ansible_host) and C(ansible_port) of the gateway, and C(mail_gateway_server_address),
-        C(mail_gateway_server_weight) and C(ansible_host) of the servers.
+        C(mail_gateway_external_account_hmac_key), C(ansible_host) and C(ansible_port) of the gateway, and
+        C(mail_gateway_server_address), C(mail_gateway_server_weight) and C(ansible_host) of the servers.
     type: dict
     required: true
 seealso:
@@ -103,6 +103,9 @@ _value:
       type: str
     letsencrypt_contact:
       description: E-mail address of the account at the authority.
+      type: str
+    letsencrypt_external_account_key_id:
+      description: Key identifier of the account that the authority binds it to; empty where it binds it to none.
       type: str
     letsencrypt_gateways:
       description: The gateways with the same certificates, in the order in which they renew.

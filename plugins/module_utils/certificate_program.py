@@ -922,7 +922,7 @@ def wants_account(settings: Settings, offered: dict[str, Any]) -> None:
     if isinstance(meta, dict) and meta.get("externalAccountRequired") and not settings.certbot_options:
         raise Refused(
             f"The authority {settings.authority} wants accounts that are bound to one of its own; give its key in "
-            "letsencrypt_external_account."
+            "letsencrypt_external_account_key_id and letsencrypt_external_account_hmac_key."
         )
 
 

@@ -384,6 +384,18 @@ def certificates_can_be_issued(site: Site, problems: Problems) -> None:
         problems.add(names.path, f"comes to {count} names, and a certificate holds {MOST_NAMES}; leave some out")
 
 
+def external_accounts_are_whole(site: Site, problems: Problems) -> None:
+    """A key identifier and its HMAC key come together."""
+    key_id, variable = site.tree["certificate"]["external_account_key_id"], schema.EXTERNAL_ACCOUNT_HMAC_KEY.name
+    for gateway in site.gateways:
+        if key_id.value and not site.inventory.variable(gateway.name, variable):
+            text = f"but {variable} of {gateway.name} is missing; set it to the key that the authority gave with it"
+            problems.unfit(key_id.path, key_id.raw, text)
+        elif gateway.has_hmac_key and not key_id.value:
+            text = f"is set, but {key_id.path} isn't; declare the key identifier that it belongs to"
+            problems.add(f"{variable} of {gateway.name}", text)
+
+
 def websites_are_distinct(site: Site, problems: Problems) -> None:
     """A name belongs to one website and isn't Exchange's, and no website's server is a port of the gateway's own."""
     exchange = exchange_hostnames(site.tree) if site.tree["https"]["enabled"].value else []
@@ -491,6 +503,7 @@ RULES: tuple[Callable[[Site, Problems], None], ...] = (
     closed_directories_are_published,
     the_certificate_is_for_the_hostname,
     certificates_can_be_issued,
+    external_accounts_are_whole,
     websites_are_distinct,
     ports_are_free,
     keys_are_of_one_entry_each,

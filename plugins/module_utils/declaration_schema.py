@@ -34,7 +34,11 @@ AUTHORITY = "certificate authority"  # letsencrypt, letsencrypt-staging, or the 
 EMAIL = "e-mail address"
 PUBLIC_KEY = "public key"  # one line as in sshd(8), "AUTHORIZED_KEYS FILE FORMAT"
 COMMENT = "comment"  # a few words on one line
+KEY_ID = "key identifier"  # RFC 8555 7.3.4
+HMAC_KEY = "HMAC key"  # base64url, and never quoted
 
+KEY_ID_FORM = r"[A-Za-z0-9._~+/=:@-]{1,200}"
+HMAC_KEY_FORM = r"(?=.)([A-Za-z0-9_-]{4})*([A-Za-z0-9_-]{2}(==)?|[A-Za-z0-9_-]{3}=?)?"  # with or without padding
 
 AUTHORITIES = {
     "letsencrypt": "https://acme-v02.api.letsencrypt.org/directory",
@@ -396,6 +400,16 @@ DECLARATION = Option(
                     optional_text=True,
                     example="hostmaster@example.com",
                 ),
+                Option(
+                    "external_account_key_id",
+                    KEY_ID,
+                    "For an authority that binds ACME accounts to accounts of its own (external account binding): the "
+                    "key identifier that it gave. The key itself is a secret, and stands in "
+                    "`mail_gateway_external_account_hmac_key`. Empty: none.",
+                    default="",
+                    optional_text=True,
+                    example="Zk3vT9sQ",
+                ),
             ),
         ),
         Option(
@@ -671,6 +685,13 @@ RELAY_ADDRESS = Option(
     optional_text=True,
     example="10.10.0.111",
 )
+EXTERNAL_ACCOUNT_HMAC_KEY = Option(
+    "mail_gateway_external_account_hmac_key",
+    HMAC_KEY,
+    "The key that the authority gave with `certificate.external_account_key_id`. It isn't part of the declaration, "
+    "which may be shown; keep it in Ansible Vault, in the variables of the same group.",
+    optional_text=True,
+)
 SERVER_ADDRESS = Option(
     "mail_gateway_server_address",
     HOST,
@@ -687,7 +708,7 @@ SERVER_WEIGHT = Option(
     maximum=256,
     example=100,
 )
-GATEWAY_VARIABLES = (EGRESS_ADDRESS, RELAY_ADDRESS)
+GATEWAY_VARIABLES = (EGRESS_ADDRESS, RELAY_ADDRESS, EXTERNAL_ACCOUNT_HMAC_KEY)
 SERVER_VARIABLES = (SERVER_ADDRESS, SERVER_WEIGHT)
 HOST_VARIABLES = (
     *(option.name for option in (*GATEWAY_VARIABLES, *SERVER_VARIABLES)),

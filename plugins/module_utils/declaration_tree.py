@@ -128,13 +128,17 @@ class Server:
 
 @dataclass(frozen=True)
 class Gateway:
-    """A gateway's own addresses, None where it has none; Ansible reaches it at ``reached_at`` and ``ssh_port``."""
+    """A gateway's own addresses, None where it has none; Ansible reaches it at ``reached_at`` and ``ssh_port``.
+
+    ``has_hmac_key`` tells that it has the secret of an account at the authority, which itself goes nowhere from here.
+    """
 
     name: str
     egress: Address | None
     relay: Address | None
     reached_at: Address | None
     ssh_port: int | None
+    has_hmac_key: bool = False
 
 
 # --- reading by the schema -------------------------------------------------------------------------------------------
@@ -157,6 +161,8 @@ _EXPECTED = {
     schema.EMAIL: "an e-mail address",
     schema.PUBLIC_KEY: "a public key, the line of a .pub file",
     schema.COMMENT: "a few words",
+    schema.KEY_ID: "a key identifier",
+    schema.HMAC_KEY: "an HMAC key",
 }
 
 _READERS: dict[str, Callable[[Any], Any]] = {
@@ -173,6 +179,8 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     schema.EMAIL: values.read_email,
     schema.PUBLIC_KEY: values.read_public_key,
     schema.COMMENT: values.read_comment,
+    schema.KEY_ID: values.read_key_id,
+    schema.HMAC_KEY: values.read_hmac_key,
 }
 
 
@@ -332,6 +340,7 @@ def read_gateway(name: str, inventory: Inventory, problems: Problems) -> Gateway
         _read_variable(schema.RELAY_ADDRESS, name, inventory, problems),
         reached_at,
         ssh_port,
+        bool(_read_variable(schema.EXTERNAL_ACCOUNT_HMAC_KEY, name, inventory, problems)),
     )
 
 

@@ -21,7 +21,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_schema import AUTHORITIES
+from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_schema import (
+    AUTHORITIES,
+    HMAC_KEY_FORM,
+    KEY_ID_FORM,
+)
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -357,6 +361,22 @@ def read_email(value: Any) -> str:
     if not _EMAIL.match(text):
         raise Unfit(f"but must be {expected}")
     return text
+
+
+def read_key_id(value: Any) -> str:
+    """The key identifier of an account at an authority (RFC 8555 7.3.4)."""
+    expected = "the key identifier that the authority gave, one word"
+    text = read_text(value, expected)
+    if not re.fullmatch(KEY_ID_FORM, text):
+        raise Unfit(f"but must be {expected}")
+    return text
+
+
+def read_hmac_key(value: Any) -> str:
+    """The secret that belongs to a key identifier."""
+    if not isinstance(value, str) or not re.fullmatch(HMAC_KEY_FORM, value):
+        raise Hidden("but must be base64url (letters, digits, - and _) as the authority gave it; copy it once more")
+    return value
 
 
 def read_comment(value: Any) -> str:

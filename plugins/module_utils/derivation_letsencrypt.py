@@ -29,6 +29,7 @@ def derive_letsencrypt(site: Site) -> dict[str, Any]:
         "letsencrypt_authority": certificate["authority"].value or "letsencrypt",
         "letsencrypt_authority_ca_file": certificate["authority_ca_file"].value,
         "letsencrypt_contact": certificate["contact"].value,
+        "letsencrypt_external_account_key_id": certificate["external_account_key_id"].value,
         "letsencrypt_gateways": names,
         "letsencrypt_peers": [
             {"name": peer.name, "address": str(_address(peer)), "port": ssh_ports(site.tree, peer)[0]} for peer in peers

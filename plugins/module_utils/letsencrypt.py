@@ -15,7 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.postern.mail_gateway.plugins.module_utils import certificate_program as program
-from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_schema import AUTHORITIES
+from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_schema import (
+    AUTHORITIES,
+    HMAC_KEY_FORM,
+    KEY_ID_FORM,
+)
 
 # Let's Encrypt's and most others' limit: https://letsencrypt.org/docs/rate-limits/
 MOST_NAMES = 100
@@ -93,9 +97,21 @@ def check_variables(variables: Mapping[str, Any]) -> None:
     _check_gateways(variables)
     if variables.get("authority_ca") and not _certificates_in(variables["authority_ca"]):
         raise BadVariables("letsencrypt_authority_ca_file holds no PEM certificate; give the authority's root.")
-    account = variables.get("external_account") or {}
-    if account and not (account.get("key_id") and account.get("hmac_key")):
-        raise BadVariables("letsencrypt_external_account needs both key_id and hmac_key, as the authority gave them.")
+    _check_external_account(variables["external_account_key_id"], variables["external_account_hmac_key"])
+
+
+def _check_external_account(key_id: str, hmac_key: str) -> None:
+    where = "letsencrypt_external_account"
+    if bool(key_id) != bool(hmac_key):
+        there, missing = ("key_id", "hmac_key") if key_id else ("hmac_key", "key_id")
+        raise BadVariables(f"{where}_{missing} is missing beside {where}_{there}; the authority gave both, give both.")
+    if key_id and not re.fullmatch(KEY_ID_FORM, key_id):
+        raise BadVariables(f"{where}_key_id '{key_id}' is not a key identifier, one word that the authority gave.")
+    if hmac_key and not re.fullmatch(HMAC_KEY_FORM, hmac_key):
+        raise BadVariables(
+            f"{where}_hmac_key is not shown, but must be base64url (letters, digits, - and _) as the authority gave "
+            "it; copy it once more."
+        )
 
 
 def _check_gateways(variables: Mapping[str, Any]) -> None:
@@ -159,7 +175,7 @@ def settings(variables: Mapping[str, Any]) -> program.Settings:
         key_type=variables["key_type"],
         key_size=variables["key_size"],
         bundle=str(BUNDLE) if variables.get("authority_ca") else "",
-        certbot_options=str(OPTIONS) if variables.get("external_account") else "",
+        certbot_options=str(OPTIONS) if variables["external_account_key_id"] else "",
         http_port=variables["http_port"],
         self_test=variables["self_test"],
         account=variables["account"],
@@ -189,7 +205,7 @@ def host_files(given: program.Settings, variables: Mapping[str, Any]) -> list[Ho
     """Return every file that the role may have on a host, with its content where it should be there."""
     here = bool(given.certificates)
     peers: Sequence[Mapping[str, Any]] = variables["peers"] if here else ()
-    account = variables.get("external_account") or {}
+    key_id, hmac_key = variables["external_account_key_id"], variables["external_account_hmac_key"]
     known = [f"{peer['name']} {' '.join(key.split()[:2])}" for peer in peers for key in peer["host_keys"]]
     source = f"#!/usr/bin/python3 -I\n{inspect.getsource(program)}".encode()
 
@@ -202,7 +218,7 @@ def host_files(given: program.Settings, variables: Mapping[str, Any]) -> list[Ho
         HostFile(BUNDLE, wanted(given.bundle, str(variables.get("authority_ca") or "").strip().encode() + b"\n")),
         HostFile(
             OPTIONS,
-            wanted(account, _text(f"eab-kid = {account.get('key_id')}", f"eab-hmac-key = {account.get('hmac_key')}")),
+            wanted(key_id, _text(f"eab-kid = {key_id}", f"eab-hmac-key = {hmac_key}")),
             0o600,
             secret=True,
         ),

@@ -60,11 +60,14 @@ options:
     description: Content of O(authority_ca_file); Ansible puts it here.
     type: str
     default: ''
-  external_account:
-    description: The key of an account at the authority, C(key_id) and C(hmac_key), where it wants ACME accounts bound
-      to one.
-    type: dict
-    default: {}
+  external_account_key_id:
+    description: The key identifier of an account at the authority, where it wants ACME accounts bound to one.
+    type: str
+    default: ''
+  external_account_hmac_key:
+    description: The key that belongs to O(external_account_key_id), in base64url.
+    type: str
+    default: ''
   contact:
     description: E-mail address of the account.
     type: str
@@ -498,7 +501,8 @@ def main() -> None:
             "authority": {"type": "str", "default": "letsencrypt"},
             "authority_ca_file": {"type": "path", "default": ""},
             "authority_ca": {"type": "str", "default": ""},
-            "external_account": {"type": "dict", "default": {}, "no_log": True},
+            "external_account_key_id": {"type": "str", "default": "", "no_log": False},
+            "external_account_hmac_key": {"type": "str", "default": "", "no_log": True},
             "contact": {"type": "str", "default": ""},
             "key_type": {"type": "str", "choices": ["rsa", "ecdsa"], "default": "rsa", "no_log": False},
             "key_size": {"type": "int", "choices": [2048, 3072, 4096], "default": 2048, "no_log": False},

@@ -196,7 +196,7 @@ def website(lab: Lab, gateway: str) -> list[Row]:
 
 def authority_root(lab: Lab) -> str:
     """Return the root of the lab's ACME authority, which it makes at each start."""
-    return lab.exec("acme", ["curl", "--silent", "--insecure", "https://localhost:15000/roots/0"]).stdout
+    return lab.exec("acme", ["curl", "--silent", "--insecure", "https://localhost:15001/roots/0"]).stdout
 
 
 def smtp(lab: Lab, gateway: str, network: str, recipient: str, subject: str = "", **more: Any) -> dict[str, Any]:

@@ -91,6 +91,7 @@ def test_the_whole_result() -> None:
         "letsencrypt_authority": "letsencrypt",
         "letsencrypt_authority_ca_file": "",
         "letsencrypt_contact": "",
+        "letsencrypt_external_account_key_id": "",
         "letsencrypt_gateways": ["gw1"],
         "letsencrypt_peers": [],
         "letsencrypt_tls_address": "127.0.0.1",

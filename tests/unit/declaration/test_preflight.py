@@ -96,6 +96,29 @@ def test_every_problem_at_once(tmp_path: Path) -> None:
     assert "7 problems in the declaration:" in output
 
 
+def test_what_may_not_be_meant_is_a_warning(tmp_path: Path) -> None:
+    declaration = {**SOUND, "certificate": {"names": ["mail.example.com", "webmail.exmaple.com"]}}
+    status, output = run("-i", site(tmp_path, declaration))
+    assert status == 0, output
+    assert (
+        '[WARNING]: mail_gateway.certificate.names[1] is "webmail.exmaple.com", which is in none of mail_gateway.domains '
+        "(example.com); correct it, unless it is meant."
+    ) in " ".join(output.split())
+
+
+def test_half_an_external_account_is_told_without_its_key(tmp_path: Path) -> None:
+    """Wherever the key stands, and even where it is wrong."""
+    secret = {"mail_gateway_external_account_hmac_key": "se+cret"}
+    gateways = {"hosts": {"gw1": dict(NOWHERE)}, "vars": secret}
+    status, output = run("-vvv", "-i", site(tmp_path, gateways=gateways))
+    assert status == 2
+    assert said(output) == [
+        "mail_gateway_external_account_hmac_key of gw1 is not shown, but must be base64url (letters, digits, - and _) as the "
+        "authority gave it; copy it once more."
+    ]
+    assert "se+cret" not in output
+
+
 @pytest.mark.parametrize("arguments", [(), ("--limit", "ex1")], ids=str)
 def test_no_gateways(arguments: tuple[str, ...], tmp_path: Path) -> None:
     path = site(tmp_path)

@@ -44,6 +44,10 @@ def test_every_derived_variable_reaches_its_role_under_its_own_name() -> None:
     handed = wired()
     # This one comes from what the gateways tell of themselves.
     assert handed.pop("sshd_sftp_accounts").startswith("{{ letsencrypt_identities | ")
+    # And this one is a secret, which mustn't be among the facts.
+    assert handed.pop("letsencrypt_external_account_hmac_key") == (
+        "{{ mail_gateway_external_account_hmac_key | default('') }}"
+    )
     assert handed == {name: "{{ gateway." + name + " }}" for name in derived}
     # Each role that can be left out is left out when it isn't managed; the others always run.
     assert {role["role"].rpartition(".")[2]: role["when"] for role in roles() if "when" in role} == {

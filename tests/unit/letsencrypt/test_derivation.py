@@ -128,7 +128,8 @@ def test_what_is_derived_suits_both_roles(websites: bool, own: bool, authority: 
     given_["peers"] = [{**peer, "host_keys": ["ssh-ed25519 AAAA"]} for peer in given_["peers"]]
     settings = letsencrypt.settings({
         "key_type": "rsa", "key_size": 2048, "http_port": 8402, "self_test": True, "host": "gw1",
-        "account": "certificates", "metrics_file": "", "tls_port": 443, "authority_ca": "", "external_account": {},
+        "account": "certificates", "metrics_file": "", "tls_port": 443, "authority_ca": "",
+        "external_account_hmac_key": "",
         **given_,
     })  # fmt: skip
     assert settings.rank == 0

@@ -22,7 +22,8 @@ def variables(**more: Any) -> dict[str, Any]:
         "certificates": [{"name": "mail", "names": ["mail.example.com"]}],
         "authority": "letsencrypt",
         "authority_ca": "",
-        "external_account": {},
+        "external_account_key_id": "",
+        "external_account_hmac_key": "",
         "contact": "hostmaster@example.com",
         "key_type": "rsa",
         "key_size": 2048,
@@ -66,7 +67,22 @@ BAD = [
     ({"peers": [{"name": "gw1", "address": "a", "host_keys": [KEY]}]}, "letsencrypt_peers[0] is this host itself"),
     ({"peers": [{"name": "gw2", "address": "a", "host_keys": []}]}, "letsencrypt_peers[0].host_keys is empty"),
     ({"authority_ca": "not a certificate"}, "letsencrypt_authority_ca_file holds no PEM certificate"),
-    ({"external_account": {"key_id": "a"}}, "letsencrypt_external_account needs both key_id and hmac_key"),
+    (
+        {"external_account_key_id": "a"},
+        "letsencrypt_external_account_hmac_key is missing beside letsencrypt_external_account_key_id; the",
+    ),
+    (
+        {"external_account_hmac_key": "c2VjcmV0"},
+        "letsencrypt_external_account_key_id is missing beside letsencrypt_external_account_hmac_key; the",
+    ),
+    (
+        {"external_account_key_id": "two words", "external_account_hmac_key": "c2VjcmV0"},
+        "letsencrypt_external_account_key_id 'two words' is not a key identifier",
+    ),
+    (
+        {"external_account_key_id": "a", "external_account_hmac_key": "secret+/key"},
+        "letsencrypt_external_account_hmac_key is not shown, but must be base64url",
+    ),
 ]
 
 
@@ -76,6 +92,7 @@ def test_what_cant_be_right_is_refused(change: dict[str, Any], sentence: str) ->
         letsencrypt.settings(variables(**change))
     assert sentence in str(caught.value)
     assert str(caught.value).endswith(".")
+    assert change.get("external_account_hmac_key", "secret") not in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -102,8 +119,9 @@ def files(**more: Any) -> dict[Path, letsencrypt.HostFile]:
 
 
 def test_the_secret_is_in_one_file_that_root_alone_reads(authority: Authority) -> None:
-    found = files(external_account={"key_id": "kid", "hmac_key": "secret-hmac"}, authority_ca=authority.root.decode())
-    holders = [file for file in found.values() if file.content and b"secret-hmac" in file.content]
+    account = {"external_account_key_id": "kid", "external_account_hmac_key": "secret-hmac_"}
+    found = files(**account, authority_ca=authority.root.decode())
+    holders = [file for file in found.values() if file.content and b"secret-hmac_" in file.content]
     assert [(file.path, file.mode, file.secret) for file in holders] == [(letsencrypt.OPTIONS, 0o600, True)]
     assert found[letsencrypt.BUNDLE].content == authority.root
 
