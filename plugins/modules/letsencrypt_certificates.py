@@ -207,6 +207,8 @@ from ansible_collections.postern.mail_gateway.plugins.module_utils import letsen
 from ansible_collections.postern.mail_gateway.plugins.module_utils.certificate_program import Refused
 
 KEY = letsencrypt.STATE / "id_ed25519"
+PUBLIC = {"pkey": ("-pubout", "-passin", "pass:"), "req": ("-noout", "-pubkey")}
+"""How openssl is asked for the public key of a private key and of a request."""
 
 
 def identity(module: AnsibleModule) -> dict[str, Any]:
@@ -255,6 +257,22 @@ def _identity(*, changed: bool) -> dict[str, Any]:
         if changed
         else [],
     }  # fmt: skip
+
+
+def copies(lineages: Path, name: str) -> list[Path]:
+    """Return the copies of a lineage's private keys, and its requests, which certbot leaves when it deletes it."""
+
+    def public(command: str, path: Path) -> str:
+        return program.run("openssl", command, "-in", str(path), *PUBLIC[command]).stdout
+
+    own = {public("pkey", path) for path in (lineages / "archive" / name).glob("privkey*.pem")} - {""}
+    kept = (("pkey", "keys"), ("req", "csr")) if own else ()
+    return [
+        path
+        for command, folder in kept
+        for path in sorted((lineages / folder).glob("*.pem"))
+        if public(command, path) in own
+    ]
 
 
 def before_of(path: Path = program.SETTINGS) -> program.Settings | None:
@@ -392,6 +410,9 @@ class Host:
 
     def _remove(self, name: str) -> None:
         """Remove a certificate that we had issued; the file stays where HAProxy still uses it."""
+        # First, since it is the lineage that says which are its own.
+        for path in copies(Path(self.settings.lineages), name):
+            path.unlink(missing_ok=True)
         if Path(self.settings.lineages, "renewal", f"{name}.conf").exists():
             done = program.run("certbot", "delete", "--non-interactive", "--cert-name", name)
             if done.returncode:
