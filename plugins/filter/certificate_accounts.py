@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ansible_collections.postern.mail_gateway.plugins.module_utils.letsencrypt import known_identities
+
 DOCUMENTATION = r"""
 name: certificate_accounts
 version_added: 0.1.0
@@ -24,7 +26,7 @@ options:
     description:
       - What C(letsencrypt_identities) holds after the tasks C(identity) of the role
         P(postern.mail_gateway.letsencrypt#role), a loop's result. Skipped tasks, and a gateway that has no key yet,
-        count for nothing.
+        count for nothing. Of one that couldn't be asked the key counts that is known from an earlier run.
     type: dict
     required: true
   inventory_hostname:
@@ -56,11 +58,9 @@ ACCOUNT = "certificates"
 
 def certificate_accounts(identities: Mapping[str, Any], inventory_hostname: str) -> list[dict[str, Any]]:
     """The accounts for SFTP alone on one gateway."""
-    keys = {
-        str(one["item"]): str((one.get("identity") or {}).get("public_key") or "")
-        for one in identities.get("results", ())
-    }
-    others = [key for name, key in sorted(keys.items()) if key and name != inventory_hostname]
+    known = known_identities(identities.get("results", ()), inventory_hostname)
+    others = [str(one["public_key"]) for name, one in sorted(known.items()) if name != inventory_hostname]
+    others = [key for key in others if key]
     return [{"name": ACCOUNT, "keys": others}] if others else []
 
 

@@ -1155,7 +1155,7 @@ class Manager:
     def renew(self, *, now_all: bool = False) -> list[str]:
         """Do what is due; return what failed, a sentence each.
 
-        :param now_all: Renew what this gateway is responsible for, due or not.
+        :param now_all: Renew everything, due or not, whoever's turn it is.
         """
         said: list[str] = []
         for wanted in self.settings.certificates:
@@ -1166,7 +1166,7 @@ class Manager:
             current = self.installer(wanted.name).installed()
             reason = reason_to_issue(self.settings, wanted, current, read_state(self.settings, wanted.name))
             reason = reason or reason_to_take_over(self.settings, current)
-            if reason or (now_all and self.settings.rank == 0):
+            if reason or now_all:
                 self._try(said, partial(self.issue, wanted.name))
             said += self.hand_over(wanted.name)
         return list(dict.fromkeys(said))
@@ -1415,7 +1415,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("name", nargs="?", help="the certificate, for install; else certbot's RENEWED_LINEAGE says it")
     parser.add_argument("--check", action="store_true", help="say how the certificates are")
     parser.add_argument("--json", action="store_true", help="say it as JSON")
-    parser.add_argument("--now", action="store_true", help="renew also what isn't due")
+    parser.add_argument("--now", action="store_true", help="renew also what isn't due, here and now")
     parser.add_argument("--settings", type=Path, default=SETTINGS, help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
     if bool(given.action) == given.check:

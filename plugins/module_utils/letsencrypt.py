@@ -128,19 +128,68 @@ def _check_gateways(variables: Mapping[str, Any]) -> None:
             )
 
 
-def with_host_keys(
-    peers: Sequence[Mapping[str, Any]], identities: Sequence[Mapping[str, Any]], known_hosts: str
-) -> list[dict[str, Any]]:
-    """Return the peers with their SSH host keys: as given, as just read, or as known from an earlier run."""
-    read = {str(one.get("item")): (one.get("identity") or {}).get("host_keys") for one in identities}
-    known: dict[str, list[str]] = {}
+def key_comment(host: str) -> str:
+    """Return the comment of the key by which a gateway logs on to its peers."""
+    return f"certificates@{host}"
+
+
+def remembered(authorized_keys: str, known_hosts: str) -> dict[str, dict[str, Any]]:
+    """Return what a host knows of its peers from earlier runs, by name: ``public_key`` and ``host_keys``.
+
+    :param authorized_keys: the keys that log on to its account for SFTP.
+    :param known_hosts: the host keys that it has pinned.
+    """
+    found: dict[str, dict[str, Any]] = {}
+
+    def entry(name: str) -> dict[str, Any]:
+        return found.setdefault(name, {"public_key": "", "host_keys": []})
+
+    for line in authorized_keys.splitlines():
+        head, mark, name = line.strip().rpartition(f" {key_comment('')}")
+        if mark and name and not head.startswith("#"):
+            entry(name)["public_key"] = line.strip()
     for line in known_hosts.splitlines():
         name, _, key = line.partition(" ")
-        known.setdefault(name, []).append(key)
-    return [
-        {**peer, "host_keys": peer.get("host_keys") or read.get(peer["name"]) or known.get(peer["name"]) or []}
-        for peer in peers
-    ]
+        entry(name)["host_keys"].append(key)
+    return found
+
+
+def known_identities(identities: Sequence[Mapping[str, Any]], host: str) -> dict[str, dict[str, Any]]:
+    """Return each gateway's ``public_key`` and ``host_keys``, as it has told them in this run.
+
+    Of one that couldn't be asked it is what this host remembers, or else another one; empty where nobody does.
+
+    :param identities: what the state ``identity`` returned, as a loop registers it.
+    """
+    told: dict[str, Mapping[str, Any]] = {str(one.get("item")): one.get("identity") or {} for one in identities}
+    peers = [told[name].get("peers") or {} for name in sorted(told, key=lambda name: (name != host, name))]
+
+    def known(name: str, key: str) -> Any:
+        sources = [told[name]] if told[name] else [one[name] for one in peers if name in one]
+        return next((source[key] for source in sources if source.get(key)), None)
+
+    return {
+        name: {"public_key": known(name, "public_key") or "", "host_keys": known(name, "host_keys") or []}
+        for name in told
+    }
+
+
+def with_host_keys(
+    peers: Sequence[Mapping[str, Any]], identities: Sequence[Mapping[str, Any]], known_hosts: str, host: str
+) -> list[dict[str, Any]]:
+    """Return the peers with their SSH host keys: as given, as just read, or as known from an earlier run.
+
+    One that couldn't be asked and that nobody knows yet is left out: there is no way to tell it apart.
+    """
+    read, here = known_identities(identities, host), remembered("", known_hosts)
+    silent = {str(one.get("item")) for one in identities if not one.get("identity")}
+
+    def host_keys(peer: Mapping[str, Any]) -> list[str]:
+        sources = (peer, read.get(peer["name"], {}), here.get(peer["name"], {}))
+        return next((list(source["host_keys"]) for source in sources if source.get("host_keys")), [])
+
+    found = [{**peer, "host_keys": host_keys(peer)} for peer in peers]
+    return [peer for peer in found if peer["host_keys"] or peer["name"] not in silent]
 
 
 def _certificates_in(text: str) -> list[str]:

@@ -20,12 +20,14 @@ description:
 options:
   state:
     description:
-      - V(identity) makes the key by which this host logs on to its peers, and returns its public half and the host's
-        SSH host keys.
+      - V(identity) makes the key by which this host logs on to its peers, and returns its public half, the host's SSH
+        host keys, and what it knows of its peers. Where O(host) isn't the host of the play and can't be asked, that is
+        a warning.
       - V(checked) changes nothing, and fails where the variables or the authority can't be right.
       - V(configured) makes the host's files and units as they should be, and removes certificates that are no longer
         listed.
-      - V(issued) has what is missing issued, installs it and hands it over, on the gateway whose turn it is.
+      - V(issued) has what is missing issued, installs it and hands it over, on the gateway whose turn it is - the first
+        in O(gateways) that takes part in the run.
       - V(served) changes nothing, and fails where HAProxy doesn't present a good certificate. Without O(certificates),
         those that the host has are meant.
       - V(renewed) has everything issued anew at once, on the gateway whose turn it is, with the host's own settings.
@@ -128,6 +130,11 @@ options:
     type: list
     elements: dict
     default: []
+  play_hosts:
+    description: The hosts that take part in this run, with which gateways take turns. Empty is all of them.
+    type: list
+    elements: str
+    default: []
   account:
     description: The account for SFTP on each gateway.
     type: str
@@ -170,10 +177,11 @@ EXAMPLES = r"""
 
 RETURN = r"""
 identity:
-  description: The public key by which this host logs on to its peers, and its own SSH host keys.
+  description: The public key by which this host logs on to its peers, its own SSH host keys, and both of each peer as
+    it knows them from earlier runs. Empty where it couldn't be asked.
   returned: with state identity
   type: dict
-  sample: {public_key: ssh-ed25519 AAAA certificates@gw1, host_keys: [ssh-ed25519 AAAA]}
+  sample: {public_key: ssh-ed25519 AAAA certificates@gw1, host_keys: [ssh-ed25519 AAAA], peers: {}}
 certificates:
   description: How each certificate is, as C(postern-certificates --check --json) says it.
   returned: with states issued, served and renewed
@@ -194,7 +202,10 @@ reasons:
 """
 
 import contextlib
+import dataclasses
 import json
+import pwd
+import re
 import shutil
 import time
 from pathlib import Path
@@ -214,10 +225,10 @@ PUBLIC = {"pkey": ("-pubout", "-passin", "pass:"), "req": ("-noout", "-pubkey")}
 def identity(module: AnsibleModule) -> dict[str, Any]:
     """Make the key, and return what the peers have to know."""
     if module.check_mode:
-        return _identity(changed=not KEY.exists())
+        return _identity(module, changed=not KEY.exists())
     # Several gateways may ask for it at the same time.
     with program.locked(Path("/run/postern-certificates.lock")):
-        return _identity(changed=_make_key(module))
+        return _identity(module, changed=_make_key(module))
 
 
 def _make_key(module: AnsibleModule) -> bool:
@@ -234,7 +245,7 @@ def _make_key(module: AnsibleModule) -> bool:
             "-N",
             "",
             "-C",
-            f"certificates@{module.params['host']}",
+            letsencrypt.key_comment(module.params["host"]),
             "-f",
             str(fresh),
         )
@@ -246,17 +257,35 @@ def _make_key(module: AnsibleModule) -> bool:
     return changed
 
 
-def _identity(*, changed: bool) -> dict[str, Any]:
+def _identity(module: AnsibleModule, *, changed: bool) -> dict[str, Any]:
     public = KEY.with_name("id_ed25519.pub")
     keys = [path.read_text(encoding="utf-8").strip() for path in sorted(Path("/etc/ssh").glob("ssh_host_*_key.pub"))]
     return {
         "changed": changed,
         "identity": {"public_key": public.read_text(encoding="utf-8").strip() if public.exists() else "",
-                     "host_keys": [" ".join(key.split()[:2]) for key in keys]},
+                     "host_keys": [" ".join(key.split()[:2]) for key in keys],
+                     "peers": letsencrypt.remembered(_authorized_keys(module.params["account"]), _known_hosts())},
         "diff": [{"before_header": str(KEY), "after_header": str(KEY), "before": "", "after": "a new key\n"}]
         if changed
         else [],
     }  # fmt: skip
+
+
+def _authorized_keys(account: str) -> str:
+    """Return the keys that log on to an account, from where sshd looks for them."""
+    try:
+        home = pwd.getpwnam(account).pw_dir
+        done = program.run("/usr/sbin/sshd", "-T", "-C", f"user={account},host=localhost,addr=127.0.0.1")
+    except (KeyError, Refused):  # no such account, no sshd
+        return ""
+    tokens = {"%%": "%", "%h": home, "%u": account}  # sshd_config(5), TOKENS
+    paths = next((line.split()[1:] for line in done.stdout.splitlines() if line.startswith("authorizedkeysfile ")), [])
+    paths = [re.sub("%[%hu]", lambda found: tokens[found[0]], path) for path in paths]
+    return "\n".join((program.content_of(Path(home, path)) or b"").decode("utf-8", "replace") for path in paths)
+
+
+def _known_hosts() -> str:
+    return (program.content_of(letsencrypt.STATE / "known_hosts") or b"").decode()
 
 
 def copies(lineages: Path, name: str) -> list[Path]:
@@ -288,11 +317,20 @@ class Host:
 
     def __init__(self, module: AnsibleModule) -> None:
         self.module = module
-        known = (program.content_of(letsencrypt.STATE / "known_hosts") or b"").decode()
-        module.params["peers"] = letsencrypt.with_host_keys(module.params["peers"], module.params["identities"], known)
+        module.params["peers"] = letsencrypt.with_host_keys(
+            module.params["peers"], module.params["identities"], _known_hosts(), module.params["host"]
+        )
         self.settings = letsencrypt.settings(module.params)
         self.manager = program.Manager(self.settings)
         self.diff: list[dict[str, str]] = []
+
+    @property
+    def taking_turns(self) -> program.Settings:
+        """The settings with those gateways alone that take part in this run: the first of them acts."""
+        present = [name for name in self.settings.gateways if name in self.module.params["play_hosts"]]
+        if self.settings.host not in present:
+            return self.settings
+        return dataclasses.replace(self.settings, gateways=tuple(present))
 
     def current(self, name: str) -> program.Bundle | None:
         try:
@@ -302,10 +340,10 @@ class Host:
 
     def reasons(self) -> dict[str, str]:
         """Return what this host should have issued now, and why."""
-        found = {}
-        for wanted in self.settings.certificates:
-            state = program.read_state(self.settings, wanted.name)
-            if reason := program.reason_to_issue(self.settings, wanted, self.current(wanted.name), state):
+        found, settings = {}, self.taking_turns
+        for wanted in settings.certificates:
+            state = program.read_state(settings, wanted.name)
+            if reason := program.reason_to_issue(settings, wanted, self.current(wanted.name), state):
                 found[wanted.name] = reason
         return found
 
@@ -316,7 +354,6 @@ class Host:
             with contextlib.ExitStack() as stack:
                 if given.bundle:
                     # The role's own file isn't there yet.
-                    import dataclasses
                     import tempfile
 
                     file = stack.enter_context(tempfile.NamedTemporaryFile("w", prefix="postern-", suffix=".pem"))
@@ -425,7 +462,8 @@ class Host:
 
     def issue(self) -> dict[str, Any]:
         """Have issued what is missing, and hand it over; what a peer has handed over is put in use."""
-        reasons, changed, said = self.reasons(), False, []
+        said: list[str] = []
+        reasons, changed = self.reasons(), False
         for wanted in self.settings.certificates:
             name = wanted.name
             if name in reasons:
@@ -443,31 +481,38 @@ class Host:
                     self.manager.issue(name)
             except Refused as refused:
                 said.append(f"'{name}' is not issued: {refused}")
-            for sentence in self.manager.hand_over(name):
-                self.module.warn(sentence)
-            changed = changed or bool(self.manager.sent)
         if not self.module.check_mode:
-            with contextlib.suppress(OSError):
-                self.manager.write_metrics()
+            changed = self._hand_over(said) or changed
+        return {"changed": changed, "diff": self.diff, "reasons": reasons, **self._health()}
+
+    def _hand_over(self, said: list[str]) -> bool:
+        """Hand all to the peers, which may be down; then fail with what was said before. Tell if any was sent."""
+        for wanted in self.settings.certificates:
+            for sentence in self.manager.hand_over(wanted.name):
+                self.module.warn(sentence)
+        with contextlib.suppress(OSError):
+            self.manager.write_metrics()
         if said:
             raise Refused(" ".join(said))
-        return {"changed": changed, "diff": self.diff, "reasons": reasons, **self._health()}
+        return bool(self.manager.sent)
 
     def renew(self) -> dict[str, Any]:
         """Have everything issued anew, with the settings that the host has."""
         reasons = {}
-        if self.settings.rank == 0:
+        if self.taking_turns.rank == 0:
             for wanted in self.settings.certificates:
                 current = self.current(wanted.name)
                 until = f", the one in use ends at {program.moment(current.leaf.not_after)}" if current else ""
                 reasons[wanted.name] = f"it is asked for{until}"
                 self.diff.append(_part(f"certificate {wanted.name}", f"{reasons[wanted.name]}\n", "issued anew\n"))
-        if not self.module.check_mode:
-            said = self.manager.renew(now_all=True)
-            with contextlib.suppress(OSError):
-                self.manager.write_metrics()
-            if said:
-                raise Refused(" ".join(said))
+        if reasons and not self.module.check_mode:
+            said = []
+            for name in reasons:
+                try:
+                    self.manager.issue(name)
+                except Refused as refused:
+                    said.append(f"'{name}' is not issued: {refused}")
+            self._hand_over(said)
         summary = [f"{name}: {reason}" for name, reason in reasons.items()]
         return {"changed": bool(reasons), "diff": self.diff, "reasons": reasons, "summary": summary, **self._health()}
 
@@ -475,16 +520,16 @@ class Host:
         """Wait until every certificate is in use, which takes a moment where it comes from a peer."""
         if self.module.check_mode:
             return {"changed": False, "certificates": [], "summary": []}
-        deadline = time.monotonic() + self.module.params["wait"]
+        deadline, turns = time.monotonic() + self.module.params["wait"], self.taking_turns
         while True:
             found = self.manager.health()
             bad = [one for one in found if one["status"] == 2]
-            if not bad or self.settings.rank == 0 or time.monotonic() > deadline:
+            if not bad or turns.rank == 0 or time.monotonic() > deadline:
                 break
             time.sleep(0.5)
         if bad:
             text = "; ".join(f"'{one['name']}': {', '.join(one['problems'])}" for one in bad)
-            whose = f"; {self.settings.gateways[0]} should have handed it over" if self.settings.rank else ""
+            whose = f"; {turns.gateways[0]} should have handed it over" if turns.rank else ""
             raise Refused(f"This gateway doesn't serve a good certificate ({text}{whose}).")
         for one in found:
             for problem in one["problems"]:
@@ -543,6 +588,7 @@ def main() -> None:
                 },
             },
             "identities": {"type": "list", "elements": "dict", "default": []},
+            "play_hosts": {"type": "list", "elements": "str", "default": []},
             "account": {"type": "str", "default": "certificates"},
             "metrics_file": {
                 "type": "path",

@@ -31,3 +31,14 @@ def test_each_gateway_lets_the_others_in_and_not_itself() -> None:
 )
 def test_nobody_else_no_account(identities: dict[str, Any]) -> None:
     assert certificate_accounts(identities, "gw1") == []
+
+
+def test_a_gateway_that_is_down_may_still_bring_them() -> None:
+    """Its key stays, as this gateway knows it, or another one where this one is new."""
+    remembered = {"gw2": {"public_key": "two", "host_keys": []}}
+    down = {"item": "gw2", "identity": {}}
+    mine = {"item": "gw1", "identity": {"public_key": "one", "peers": remembered}}
+    new = {"item": "gw3", "identity": {"public_key": "three", "peers": {}}}
+    asked = {"results": [mine, down, new]}
+    assert certificate_accounts(asked, "gw1") == [{"name": "certificates", "keys": ["two", "three"]}]
+    assert certificate_accounts(asked, "gw3") == [{"name": "certificates", "keys": ["one", "two"]}]

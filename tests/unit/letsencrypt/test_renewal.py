@@ -97,6 +97,15 @@ def test_why_a_certificate_is_issued(current: Any, authority: str, reason: str) 
     assert program.reason_to_issue(settings("gw2"), *settings().certificates, current, state, at=0) == ""
 
 
+@pytest.mark.parametrize("name", ["gw1", "gw2"])
+def test_who_asks_for_it_here_gets_it_here(changed: Changed, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """``renew --now`` on any gateway, as when the first one is gone for good."""
+    asked: list[str] = []
+    monkeypatch.setattr(program.Manager, "issue", lambda _self, certificate: asked.append(certificate))
+    program.Manager(changed(host=name).settings).renew(now_all=True)
+    assert asked == ["mail"]
+
+
 def test_nothing_secret_is_on_certbots_command_line() -> None:
     command = program.certbot_command(
         settings(certbot_options="/etc/letsencrypt/postern.ini", contact="a@b.test"), settings().certificates[0]
