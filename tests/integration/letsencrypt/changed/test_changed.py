@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from authorities import GATEWAYS, health, issued, log, program, serials, tls, trust
+from typing import Any
+
+from authorities import GATEWAYS, ROLE, health, issued, log, program, serials, tls, trust
 
 from lab import Lab
 from plays import play
 
 NAMES = ["autodiscover.example.test", "mail.example.test", "webmail.example.test"]
 SIDE_EFFECT = "molecule/letsencrypt/side_effect.yml"
+SECRET = "zWNDZM6eQGHWpSRTPal5eIUYFTu7"  # the beginning of what side_effect.yml gives
 TRACES = """
 ls -d /usr/local/sbin/postern-certificates /etc/postern /var/lib/postern/certificates /etc/letsencrypt/postern.ini \\
     /etc/systemd/system/certbot.service.d /etc/systemd/system/postern-certificates.* /etc/letsencrypt/renewal/*.conf \\
@@ -29,27 +32,42 @@ def test_one_issue_each_took_it_all_over(lab: Lab) -> None:
 
 
 def test_the_key_of_the_bound_account_is_roots_alone(lab: Lab, gateway: str) -> None:
-    found = lab.exec(gateway, ["grep", "-rl", "zWNDZM6eQGHWpSRTPal5eIUYFTu7", "/etc", "/var/log", "/var/lib/postern"],
-                     check=False).stdout.split()  # fmt: skip
+    found = lab.exec(
+        gateway, ["grep", "-rl", SECRET, "/etc", "/var/log", "/var/lib/postern"], check=False
+    ).stdout.split()
     assert "/etc/letsencrypt/postern.ini" in found
     for path in found:
         assert lab.exec(gateway, ["stat", "-c", "%u %a", path]).stdout == "0 600\n", path
     journal = lab.exec(gateway, ["journalctl", "--output=cat", "--no-pager"]).stdout
-    assert "zWNDZM6eQGHWpSRTPal5eIUYFTu7" not in journal
+    assert SECRET not in journal
 
 
 def test_a_second_run_changes_nothing_and_asks_nobody(lab: Lab) -> None:
     asked = log(lab, "second")
-    run = play(SIDE_EFFECT)
+    run = play(SIDE_EFFECT, "-vvv")
     assert (run.status, run.changed) == (0, 0), run.output
     assert log(lab, "second") == asked
+    assert SECRET not in run.output
+
+
+def kept(lab: Lab) -> dict[str, list[str]]:
+    """What certbot on gw1 keeps: the digests of all private keys of two lineages and of its copies, and requests."""
+    folders = ("archive/www/privkey*", "archive/mail/privkey*", "keys/*", "csr/*")
+    found = {}
+    for folder in folders:
+        script = f"sha256sum /etc/letsencrypt/{folder}.pem 2>/dev/null | cut -d ' ' -f 1"
+        found[folder] = lab.exec("gw1", ["sh", "-c", script]).stdout.split()
+    return found
 
 
 def test_a_certificate_that_left_is_gone(lab: Lab) -> None:
-    before = serials(lab)
+    before, files = serials(lab), kept(lab)
+    own = files["archive/www/privkey*"]
+    assert own
+    assert set(own) < set(files["keys/*"])
     mail = [{"name": "mail", "names": NAMES}]
     variables = {"letsencrypt_certificates": mail, "haproxy_certificates": mail, "haproxy_websites": []}
-    check = play(SIDE_EFFECT, "--check", "--diff", variables=variables)
+    check = play(SIDE_EFFECT, "--check", "--diff", "--limit", "gw1", "--skip-tags", "haproxy", variables=variables)
     assert check.status == 0, check.output
     assert "--- before: certificate www" in check.output
     run = play(SIDE_EFFECT, variables=variables)
@@ -60,19 +78,25 @@ def test_a_certificate_that_left_is_gone(lab: Lab) -> None:
             gateway, ["sh", "-c", "find /etc/letsencrypt /etc/haproxy /var/lib/postern -name 'www*'"]
         ).stdout
         assert left == ""
+    # The copies of its keys and its requests went with it, and no other.
+    after = kept(lab)
+    assert after["archive/mail/privkey*"] == files["archive/mail/privkey*"]
+    assert set(after["keys/*"]) == set(files["keys/*"]) - set(own)
+    assert set(after["csr/*"]) < set(files["csr/*"])
+    assert len(after["csr/*"]) == len(files["csr/*"]) - len(own)
+    for gateway in GATEWAYS:
         assert program(lab, gateway, "--check").returncode == 0
 
 
 def test_everything_goes_where_no_certificate_is_left(lab: Lab) -> None:
     """HAProxy goes on with the one that it has."""
     before = serials(lab)
-    run = play("molecule/letsencrypt/certificates.yml",
-               variables={"letsencrypt_certificates": [], "letsencrypt_peers": []})  # fmt: skip
+    nothing: dict[str, Any] = {"letsencrypt_certificates": [], "letsencrypt_peers": []}
+    run = play(ROLE, variables=nothing)
     assert run.status == 0, run.output
     for gateway in GATEWAYS:
         assert lab.exec(gateway, ["sh", "-c", TRACES], check=False).stdout == ""
         assert lab.exec(gateway, ["systemctl", "is-enabled", "certbot.timer"]).stdout == "enabled\n"
     assert serials(lab) == before
-    run = play("molecule/letsencrypt/certificates.yml",
-               variables={"letsencrypt_certificates": [], "letsencrypt_peers": []})  # fmt: skip
+    run = play(ROLE, "--limit", "gw1", variables=nothing)
     assert (run.status, run.changed) == (0, 0), run.output
