@@ -23,10 +23,12 @@ $WindowsCommands = @(
 )
 
 function ConvertTo-JsonString {
-    # 5.1 writes the console in the system's code page: whatever isn't plain ASCII is escaped.
     param([string] $Text)
-    if ($Text -cmatch '[^\x20-\x21\x23-\x5b\x5d-\x7e]') {
-        $Text = [regex]::Replace($Text, '[^\x20-\x21\x23-\x5b\x5d-\x7e]', { '\u{0:x4}' -f [int][char]$args[0].Value })
+    $Text = $Text.Replace('\', '\\').Replace('"', '\"')
+    # 5.1 writes the console in the system's code page: whatever isn't plain ASCII is escaped. Only where there is any, since
+    # a script block that .NET calls takes longer than all the rest of an object.
+    if ($Text -cmatch '[^\x20-\x7e]') {
+        $Text = [regex]::Replace($Text, '[^\x20-\x7e]', { '\u{0:x4}' -f [int][char]$args[0].Value })
     }
     '"' + $Text + '"'
 }
