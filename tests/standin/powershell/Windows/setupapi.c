@@ -92,7 +92,7 @@ int SetupDiCreateDeviceInfo(struct devices *set, const void *name, const void *c
     copy(set->id, name);
     if (flags & DICD_GENERATE_ID) set->id[0] = 0;
     else if (!has(set->id, '\\')) return fail(ERROR_INVALID_PARAMETER);
-    else if (standin(" --find", set->id)) return fail(ERROR_DEVINST_ALREADY_EXISTS);
+    else if (standin(" --find 2>/dev/null", set->id)) return fail(ERROR_DEVINST_ALREADY_EXISTS);
     set->made = 1;
     return 1;
 }
@@ -101,7 +101,7 @@ int SetupDiOpenDeviceInfo(struct devices *set, const void *id, void *window, int
 {
     if (!set || !id) return fail(ERROR_INVALID_PARAMETER);
     copy(set->id, id);
-    if (!standin(" --find", set->id)) return fail(ERROR_NO_SUCH_DEVINST);
+    if (!standin(" --find 2>/dev/null", set->id)) return fail(ERROR_NO_SUCH_DEVINST);
     set->opened = 1;
     return 1;
 }
