@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
+from servers import ONE, change, configure, restore, sessions, state
 
 from lab import Lab
-from plays import ROOT, Run, play
+from plays import Run
 
-PLAYBOOK = Path(__file__).resolve().parents[1] / "direct_return.yml"
 SERVER = "ex1"
 LAN = "Ethernet"
 ADAPTER = "Direct server return"
@@ -41,16 +40,8 @@ class Server:
         self.own = lab.address(SERVER, "inside")
         self.addresses = [f"{self.own.rpartition('.')[0]}.{number}" for number in NUMBERS]
 
-    def command(self, *arguments: str, stdin: str | None = None) -> str:
-        argv = ["env", "PYTHONPATH=/opt", "PYTHONDONTWRITEBYTECODE=1", "python3", "-m", "standin", *arguments]
-        return self.lab.exec(SERVER, argv, input=stdin).stdout
-
-    def get(self, path: str) -> Any:
-        return json.loads(self.command("get", path))
-
-    def set(self, kind: str, value: Any) -> None:
-        """In force when it returns."""
-        self.command("set", kind, "-", stdin=json.dumps(value))
+    def get(self, kind: str) -> Any:
+        return state(self.lab, SERVER)[kind]
 
     def network(self) -> dict[str, Any]:
         """The state of the network, without what is made up anew with each adapter."""
@@ -70,13 +61,10 @@ class Server:
         for item in interfaces:
             if item["InterfaceAlias"] == name and item["AddressFamily"] == "IPv4":
                 item[flag] = "Disabled"
-        self.set("NetIPInterface", interfaces)
+        change(self.lab, SERVER, "NetIPInterface", interfaces)
 
     def answer(self, address: str) -> str:
         return self.lab.exec("relay", ["python3", "-c", ASK, address]).stdout.strip()
-
-    def sessions(self) -> int:
-        return len(self.command("events", "--management", "--kind", "session_opened").splitlines())
 
     def loopbacks(self) -> list[tuple[str, str]]:
         return [
@@ -85,80 +73,26 @@ class Server:
 
 
 def provision(*arguments: str, **wish: Any) -> Run:
-    return play(PLAYBOOK, *arguments, variables={"direct_return": wish})
-
-
-@pytest.fixture(scope="module", autouse=True)
-def collections() -> Iterator[None]:
-    """The test-only win_shell goes before a real one."""
-    with pytest.MonkeyPatch.context() as patch:
-        folders = (ROOT / "tests" / "standin" / "collections", ROOT / ".cache" / "collections")
-        patch.setenv("ANSIBLE_COLLECTIONS_PATH", ":".join(map(str, folders)))
-        yield
+    """The playbook for the servers, with direct server return in their variables."""
+    return configure(*ONE, *arguments, exchange_direct_return=wish)
 
 
 @pytest.fixture
 def exchange(lab: Lab) -> Iterator[Server]:
-    """The server without a loopback adapter; given back as it was found."""
-    exchange = Server(lab)
-    before = json.loads(exchange.command("get"))
-    for address in exchange.addresses:
-        lab.exec("relay", ["ip", "route", "replace", address, "via", exchange.own])
-    yield exchange
-    for address in exchange.addresses:
+    """The server as the declaration has it, without a loopback adapter; given back as it was found."""
+    server = Server(lab)
+    before = state(lab, SERVER)
+    for address in server.addresses:
+        lab.exec("relay", ["ip", "route", "replace", address, "via", server.own])
+    yield server
+    for address in server.addresses:
         lab.exec("relay", ["ip", "route", "delete", address])
-    pairs = [item for kind, value in before.items() for item in (kind, json.dumps(value))]
-    exchange.command("set", *pairs)
+    restore(lab, SERVER, before)
 
 
-def test_a_packet_is_answered_from_the_service_address_and_no_second_run_changes_anything(exchange: Server) -> None:
-    vip = exchange.addresses[0]
-    before = exchange.network()
-    assert exchange.answer(vip) == "silence"
-
-    checked = provision("--check", "--diff", addresses=[vip])
-    assert checked.status == 0, checked.output
-    assert checked.recap[SERVER]["changed"] == 1
-    assert exchange.network() == before
-    assert exchange.answer(vip) == "silence"
-    added = [line[1:].strip() for line in checked.output.splitlines() if line.startswith("+") and line[1:2] != "+"]
-    assert f"network adapter {ADAPTER}" in added
-    assert f"address: {vip}/32, skipped as source" in added
-    assert "bound: ms_tcpip" in added
-    assert "weak host receive: on" in added
-
-    opened = exchange.sessions()
-    done = provision("--diff", addresses=[vip])
-    assert done.status == 0, done.output
-    assert done.recap[SERVER]["changed"] == 1
-    assert exchange.sessions() == opened + 3
-    said = [line for line in done.output.splitlines() if line.startswith(("+", "-", "@@", " "))]
-    assert said == [line for line in checked.output.splitlines() if line.startswith(("+", "-", "@@", " "))]
+def assert_as_promised(exchange: Server, vip: str) -> None:
+    """All that packets don't show."""
     assert exchange.loopbacks() == [(ADAPTER, DEVICE)]
-    assert exchange.answer(vip) == f"{vip} 220"
-    # The server's own address goes on as before, and is what it sends from.
-    assert exchange.answer(exchange.own) == f"{exchange.own} 220"
-
-    converged = exchange.network()
-    opened = exchange.sessions()
-    again = provision("--diff", addresses=[vip])
-    assert again.status == 0, again.output
-    assert again.changed == 0
-    assert exchange.sessions() == opened + 1
-    assert exchange.network() == converged
-    assert provision("--check", addresses=[vip]).changed == 0
-
-    gone = provision("--diff", state="absent")
-    assert gone.status == 0, gone.output
-    assert gone.recap[SERVER]["changed"] == 1
-    assert exchange.answer(vip) == "silence"
-    assert exchange.network() == before
-    assert provision("--diff", state="absent").changed == 0
-
-
-def test_all_of_the_adapter_is_as_promised(exchange: Server) -> None:
-    vip = exchange.addresses[0]
-    assert provision(addresses=[vip]).status == 0
     (loop,) = [item for item in exchange.get("NetAdapter") if item["Name"] == ADAPTER]
     assert loop["TcpipNetbiosOptions"] == 2
     bound = [item for item in exchange.get("NetAdapterBinding") if item["Name"] == ADAPTER and item["Enabled"]]
@@ -181,6 +115,51 @@ def test_all_of_the_adapter_is_as_promised(exchange: Server) -> None:
     assert client["RegisterThisConnectionsAddress"] is False
 
 
+def test_a_packet_is_answered_from_the_service_address_and_no_second_run_changes_anything(exchange: Server) -> None:
+    vip = exchange.addresses[0]
+    before = exchange.network()
+    assert exchange.answer(vip) == "silence"
+
+    checked = provision("--check", "--diff", addresses=[vip])
+    assert checked.status == 0, checked.output
+    assert checked.recap[SERVER]["changed"] == 1
+    assert exchange.network() == before
+    assert exchange.answer(vip) == "silence"
+    added = [line[1:].strip() for line in checked.output.splitlines() if line.startswith("+") and line[1:2] != "+"]
+    assert f"network adapter {ADAPTER}" in added
+    assert f"address: {vip}/32, skipped as source" in added
+    assert "bound: ms_tcpip" in added
+    assert "weak host receive: on" in added
+
+    opened = sessions(exchange.lab, SERVER)
+    done = provision("--diff", addresses=[vip])
+    assert done.status == 0, done.output
+    assert done.recap[SERVER]["changed"] == 1
+    assert sessions(exchange.lab, SERVER) == opened + 3
+    said = [line for line in done.output.splitlines() if line.startswith(("+", "-", "@@", " "))]
+    assert said == [line for line in checked.output.splitlines() if line.startswith(("+", "-", "@@", " "))]
+    assert_as_promised(exchange, vip)
+    assert exchange.answer(vip) == f"{vip} 220"
+    # The server's own address goes on as before, and is what it sends from.
+    assert exchange.answer(exchange.own) == f"{exchange.own} 220"
+
+    converged = exchange.network()
+    opened = sessions(exchange.lab, SERVER)
+    again = provision("--diff", addresses=[vip])
+    assert again.status == 0, again.output
+    assert again.recap[SERVER]["changed"] == 0
+    assert sessions(exchange.lab, SERVER) == opened + 1
+    assert exchange.network() == converged
+    assert provision("--check", addresses=[vip]).recap[SERVER]["changed"] == 0
+
+    gone = provision("--diff", state="absent")
+    assert gone.status == 0, gone.output
+    assert gone.recap[SERVER]["changed"] == 1
+    assert exchange.answer(vip) == "silence"
+    assert exchange.network() == before
+    assert provision(state="absent").recap[SERVER]["changed"] == 0
+
+
 def test_a_flag_that_is_off_is_silence_until_the_next_run(exchange: Server) -> None:
     vip = exchange.addresses[0]
     assert provision(addresses=[vip]).status == 0
@@ -188,22 +167,23 @@ def test_a_flag_that_is_off_is_silence_until_the_next_run(exchange: Server) -> N
         assert exchange.answer(vip) == f"{vip} 220"
         exchange.switch_off(name, flag)
         assert exchange.answer(vip) == "silence"
-        assert provision(addresses=[vip]).changed == 1
+        assert provision(addresses=[vip]).recap[SERVER]["changed"] == 1
         assert exchange.answer(vip) == f"{vip} 220"
 
 
 def test_addresses_come_and_go_and_an_adapter_that_a_run_left_is_taken(exchange: Server) -> None:
     first, second = exchange.addresses
     # As a run leaves it that ends before the adapter has its name.
-    exchange.command("adapter", "--device", DEVICE)
+    argv = ["env", "PYTHONPATH=/opt", "python3", "-m", "standin", "adapter", "--device", DEVICE]
+    exchange.lab.exec(SERVER, argv)
     assert exchange.loopbacks() == [("Ethernet 2", DEVICE)]
     assert provision(addresses=[first, f"{second}/24"]).status == 0
     assert exchange.loopbacks() == [(ADAPTER, DEVICE)]
     assert [exchange.answer(address) for address in (first, second)] == [f"{first} 220", f"{second} 220"]
-    assert provision(addresses=[second]).changed == 1
+    assert provision(addresses=[second]).recap[SERVER]["changed"] == 1
     assert [exchange.answer(address) for address in (first, second)] == ["silence", f"{second} 220"]
     # Another name is the same adapter.
-    assert provision(addresses=[second], adapter="VIP").changed == 1
+    assert provision(addresses=[second], adapter="VIP").recap[SERVER]["changed"] == 1
     assert exchange.loopbacks() == [("VIP", DEVICE)]
     assert exchange.answer(second) == f"{second} 220"
 
