@@ -73,9 +73,9 @@ lab: setup ## Bring the lab up; what works already is left alone
 	@$(LAB) up
 
 .PHONY: lab-down
-lab-down: python ## Take the lab down, and the second one that the tests have
+lab-down: python ## Take the lab down, and those that the tests have besides
 	@$(LAB) down
-	@POSTERN_LAB=2 $(LAB) down >/dev/null
+	@for number in 2 3; do POSTERN_LAB=$$number $(LAB) down >/dev/null; done
 
 .PHONY: shell
 shell: python ## A shell in a host of the lab: HOST=gw1

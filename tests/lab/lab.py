@@ -21,7 +21,7 @@ from lab.podman import ENVIRONMENT, check_machine, containers, last_line, make_r
 from lab.topology import HOSTS, NETWORKS
 
 ROOT = Path(__file__).resolve().parents[2]
-#: A checkout can have a second lab: with POSTERN_LAB=2 everything here is about that one.
+#: A checkout can have more labs: with POSTERN_LAB=2 everything here is about the second one.
 NUMBER = os.environ.get("POSTERN_LAB", "")
 FOLDER = ROOT / ".cache" / f"lab{NUMBER}"
 OWNER = f"{ROOT}:{NUMBER}" if NUMBER else str(ROOT)

@@ -285,16 +285,23 @@ def mailboxes(lab: Lab, gateway: str) -> list[Row]:
             ("pop3", 110, "starttls"),
         )
     ]
-    rows, answers = [], ask(lab, "client", *probes)
-    for probe, answer in zip(probes, answers, strict=True):
+    rows = []
+    for probe, answer in zip(probes, ask(lab, "client", *probes), strict=True):
         logon = str(answer.get("logon") or answer.get("error"))
         asked = f"{probe['kind'].upper()} logon on {probe['port']} ({probe['tls']} TLS)"
         rows.append(Row("client", asked, logon, logon.startswith(("OK", "+OK"))))
-    if lab.powershell:
-        ways = [word for word in answers[0].get("capabilities", []) if word.startswith("AUTH=")]
-        told = ", ".join(ways) or "no AUTH at all"
-        rows.append(Row("client", "IMAP offers no NTLM", told, bool(ways) and "AUTH=NTLM" not in ways))
     return rows
+
+
+def imap_without_ntlm(lab: Lab, gateway: str) -> list[Row]:
+    """IMAP's clients are offered no NTLM, as the servers were told."""
+    if not lab.powershell:
+        return [Row("client", "IMAP offers no NTLM", "NOT ASKED: without a PowerShell nobody told the servers", True)]
+    imaps = {"kind": "imap", "port": 993, "tls": "implicit", "server_name": MAIL}
+    (answer,) = ask(lab, "client", {**imaps, "connect": lab.address(gateway, "outside")})
+    ways = [word for word in answer.get("capabilities", []) if word.startswith("AUTH=")]
+    told = ", ".join(ways) or str(answer.get("error", "no AUTH at all"))
+    return [Row("client", "IMAP offers no NTLM", told, bool(ways) and "AUTH=NTLM" not in ways)]
 
 
 def metrics(lab: Lab, gateway: str) -> list[Row]:
@@ -454,6 +461,7 @@ CHECKS: tuple[Callable[[Lab, str], list[Row]], ...] = (
     website,
     mail,
     mailboxes,
+    imap_without_ntlm,
     metrics,
     logons,
     closed_ports,

@@ -2,7 +2,7 @@
 """Run everything that must pass, and count: `make test`. With the argument `lint`, the linters alone.
 
 A part is a list of commands. Parts run side by side, and each is shown when it is through. Scenarios share the gateways
-of a lab, so they run one after the other there; there are two labs.
+of a lab, so they run one after the other there; there are three labs, of which the last waits for the unit tests.
 Counted are: each linter, each test that pytest ran (by its JUnit files), and each step of a molecule scenario. A part
 that fails without a failure to count counts as one. The total goes to `.cache/results/summary` as well.
 """
@@ -64,8 +64,8 @@ LINT = Part(
     goes_on=True,
 )
 UNIT = Part("unit", [["pytest", "--quiet", "--numprocesses=2"]])
-#: Scenarios by the number of the lab that they run in, each lab with about the same work.
-LANES = {"": ("haproxy", "sshd", "firewall", "exchange"), "2": ("default", "letsencrypt", "fail2ban")}
+#: Scenarios by the number of the lab that they run in, each lab with about the same work, the unit tests counted.
+LANES = {"": ("haproxy", "sshd", "fail2ban"), "2": ("default", "letsencrypt"), "3": ("exchange", "firewall")}
 
 
 def lane(number: str, names: tuple[str, ...]) -> list[Part]:
@@ -178,12 +178,15 @@ def main() -> int:
     shutil.rmtree(RESULTS, ignore_errors=True)
     if subprocess.run(setup, check=False).returncode:
         return 1
-    lanes = [[LINT, UNIT], *(lane(number, names) for number, names in LANES.items())]
+    first, second, third = (lane(number, names) for number, names in LANES.items())
+    lanes = [first, second, [LINT, UNIT, *third]]
     with ThreadPoolExecutor() as pool:
         for job in [pool.submit(run_all, parts) for parts in lanes]:
             job.result()
     parts = [part for parts in lanes for part in parts]
-    subprocess.run([*LAB, "down"], check=False, env={**os.environ, "POSTERN_LAB": "2"}, stdout=subprocess.DEVNULL)
+    for number in filter(None, LANES):
+        command = [*LAB, "down"]
+        subprocess.run(command, check=False, env={**os.environ, "POSTERN_LAB": number}, stdout=subprocess.DEVNULL)
     say("")
     for part in parts:
         skipped = f", {part.skipped} skipped" if part.skipped else ""

@@ -49,7 +49,9 @@ def test_each_request_and_connection_is_one_line_of_the_documented_form(
         lines = asked_from(lab, gateway, source, v6_address)
         if len(lines) == 5:
             break
-    owa, nothing, http, mail, v6 = lines
+    # A mail's line is written when both sides have closed, which may be after the next request.
+    (mail,) = (line for line in lines if line["frontend"] == "smtp")
+    owa, nothing, http, v6 = (line for line in lines if line is not mail)
     assert [list(line) for line in (owa, nothing, http, mail, v6)] == [WEB, WEB, WEB, MAILS, WEB]
     said = {"frontend": "https", "backend": "exchange_owa", "source": lab.address(gateway, "inside"), "status": "302"}
     said |= {"logon": "none", "state": "--", "method": "GET", "host": MAIL, "path": "/owa/"}
