@@ -34,7 +34,6 @@ def heals(lab: Lab) -> None:
     assert run.status == 0, run.output
     assert outcome(lab, "ex1", "gw1", lab.relay_address("gw1")) == "Mail gateway relay"
     assert state(lab, "ex1")["ImapSettings"]["EnableGSSAPIAndNTLMAuth"] is False
-    assert configure(*ONE).changed == 0
 
 
 def refused(run: Run) -> str:
@@ -72,6 +71,7 @@ def test_an_operation_that_fails_in_the_middle_is_told_and_the_next_run_goes_on(
     assert "couldn't be found on 'dc1.example.test'" in said
     assert "Not done:" in said
     heals(lab)
+    assert configure(*ONE).changed == 0
 
 
 def test_a_powershell_that_dies_in_mid_change_is_told_and_the_next_run_goes_on(lab: Lab) -> None:
