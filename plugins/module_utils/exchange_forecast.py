@@ -3,8 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What will become of a server's receive connectors, foretold without asking it: as if they were as setup leaves them.
 
-The names, ports and permissions are the published ones of a Mailbox server since Exchange 2013 ("Default Receive
-connectors created during setup"). What others have changed on a real server is judged when it is read.
+What others have changed on a real server is judged when it is read.
 """
 
 from __future__ import annotations
@@ -12,21 +11,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_kinds import DEFAULT_CONNECTORS
 from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_plan import make_plan
 from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_state import Connector, Server
+from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_values import EVERYBODY
 from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_wishes import read_wishes
 
-_FRONT, _HUB = "FrontendTransport", "HubTransport"
-_LOGONS = "Tls, Integrated, BasicAuth, BasicAuthRequireTLS"
-_SERVERS = f"{_LOGONS}, ExchangeServer"
-# Name, port, transport role, mechanisms, permission groups.
-_OF_SETUP = (
-    ("Default Frontend", 25, _FRONT, _SERVERS, "AnonymousUsers, ExchangeServers, ExchangeLegacyServers"),
-    ("Client Frontend", 587, _FRONT, _LOGONS, "ExchangeUsers"),
-    ("Outbound Proxy Frontend", 717, _FRONT, _SERVERS, "ExchangeServers"),
-    ("Default", 2525, _HUB, _SERVERS, "ExchangeUsers, ExchangeServers, ExchangeLegacyServers"),
-    ("Client Proxy", 465, _HUB, _SERVERS, "ExchangeUsers, ExchangeServers"),
-)
 #: What decides on connectors; the rest of a server can't be foretold, and needn't be.
 _ARGUMENTS = ("receive_connectors", "server_addresses", "gateway_addresses", "relay_addresses")
 
@@ -58,18 +48,18 @@ def forecast(variables: Mapping[str, Any], host: str) -> list[dict[str, object]]
 
 def _of_setup(server: str, fqdn: str) -> list[Connector]:
     found = []
-    for title, port, role, mechanisms, groups in _OF_SETUP:
-        name = f"{title} {server}"
+    for default in DEFAULT_CONNECTORS:
+        name = f"{default.title} {server}"
         identity = f"{server}\\{name}"
         raw = {
             "Enabled": True,
-            "TransportRole": role,
-            "AuthMechanism": mechanisms,
-            "PermissionGroups": groups,
+            "TransportRole": default.role,
+            "AuthMechanism": default.mechanisms,
+            "PermissionGroups": default.groups,
             "Fqdn": fqdn,
             "Banner": "",
-            "Bindings": [f"0.0.0.0:{port}", f"[::]:{port}"],
-            "RemoteIPRanges": ["0.0.0.0-255.255.255.255", "::-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"],
+            "Bindings": [f"0.0.0.0:{default.port}", f"[::]:{default.port}"],
+            "RemoteIPRanges": [str(everybody) for everybody in EVERYBODY],
             "Comment": "",
         }
         found.append(Connector(name, identity, identity, raw, {}))

@@ -270,6 +270,32 @@ SETTINGS = (TRANSPORT, FRONTEND_TRANSPORT, IMAP, POP)
 MAIL_ACCESS = (IMAP, POP)
 KINDS = (RECEIVE_CONNECTOR, *SETTINGS)
 
+
+@dataclass(frozen=True)
+class DefaultConnector:
+    """A receive connector that setup makes, named after the server behind ``title``, in the texts of a session."""
+
+    title: str
+    port: int
+    role: str
+    mechanisms: str
+    groups: str
+
+
+_LOGONS = "Tls, Integrated, BasicAuth, BasicAuthRequireTLS"
+_SERVERS = f"{_LOGONS}, ExchangeServer"
+_FRONT, _HUB = "FrontendTransport", "HubTransport"
+DEFAULT_CONNECTORS = (
+    DefaultConnector(
+        "Default Frontend", 25, _FRONT, _SERVERS, "AnonymousUsers, ExchangeServers, ExchangeLegacyServers"
+    ),
+    DefaultConnector("Client Frontend", 587, _FRONT, _LOGONS, "ExchangeUsers"),
+    DefaultConnector("Outbound Proxy Frontend", 717, _FRONT, _SERVERS, "ExchangeServers"),
+    DefaultConnector("Default", 2525, _HUB, _SERVERS, "ExchangeUsers, ExchangeServers, ExchangeLegacyServers"),
+    DefaultConnector("Client Proxy", 465, _HUB, _SERVERS, "ExchangeUsers, ExchangeServers"),
+)
+"""Those of a Mailbox server since Exchange 2013 ("Default Receive connectors created during setup")."""
+
 ANONYMOUS = r"NT AUTHORITY\ANONYMOUS LOGON"
 AUTHENTICATED = r"NT AUTHORITY\Authenticated Users"
 ANY_RECIPIENT = "ms-Exch-SMTP-Accept-Any-Recipient"

@@ -15,7 +15,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_values import listed, show
-from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_kinds import ANONYMOUS, ANY_RECIPIENT
+from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_kinds import (
+    ANONYMOUS,
+    ANY_RECIPIENT,
+    DEFAULT_CONNECTORS,
+)
 from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_values import EVERYBODY, Binding, Range
 from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_wishes import Neighbourhood, is_public
 
@@ -158,9 +162,9 @@ class _Judgement:
         self.sentences.append(f"{self._who(listener)} {text}.")
 
     def _is_default(self, listener: Listener) -> bool:
-        server = self.server[0]
-        titles = ("Default Frontend", "Client Frontend", "Outbound Proxy Frontend", "Client Proxy", "Default", "Client")
-        return listener.name.lower() in {f"{title} {server}".lower() for title in titles}
+        # "Client" is Exchange 2010's.
+        titles = (*(default.title for default in DEFAULT_CONNECTORS), "Client")
+        return listener.name.lower() in {f"{title} {self.server[0]}".lower() for title in titles}
 
     def relays(self) -> None:
         """Nobody relays without a logon but those that are meant to."""

@@ -208,6 +208,7 @@ import pwd
 import re
 import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -302,6 +303,15 @@ def copies(lineages: Path, name: str) -> list[Path]:
         for path in sorted((lineages / folder).glob("*.pem"))
         if public(command, path) in own
     ]
+
+
+@contextlib.contextmanager
+def _saying(said: list[str], name: str) -> Iterator[None]:
+    """Add to what is said why a certificate is not issued, and go on with the others."""
+    try:
+        yield
+    except Refused as refused:
+        said.append(f"'{name}' is not issued: {refused}")
 
 
 def before_of(path: Path = program.SETTINGS) -> program.Settings | None:
@@ -474,13 +484,11 @@ class Host:
                 )  # fmt: skip
             if self.module.check_mode:
                 continue
-            try:
+            with _saying(said, name):
                 # What certbot has already, or a peer has handed over, needs no new one.
                 changed = self.manager.heal(name) or changed
                 if name in self.reasons():
                     self.manager.issue(name)
-            except Refused as refused:
-                said.append(f"'{name}' is not issued: {refused}")
         if not self.module.check_mode:
             changed = self._hand_over(said) or changed
         return {"changed": changed, "diff": self.diff, "reasons": reasons, **self._health()}
@@ -506,12 +514,10 @@ class Host:
                 reasons[wanted.name] = f"it is asked for{until}"
                 self.diff.append(_part(f"certificate {wanted.name}", f"{reasons[wanted.name]}\n", "issued anew\n"))
         if reasons and not self.module.check_mode:
-            said = []
+            said: list[str] = []
             for name in reasons:
-                try:
+                with _saying(said, name):
                     self.manager.issue(name)
-                except Refused as refused:
-                    said.append(f"'{name}' is not issued: {refused}")
             self._hand_over(said)
         summary = [f"{name}: {reason}" for name, reason in reasons.items()]
         return {"changed": bool(reasons), "diff": self.diff, "reasons": reasons, "summary": summary, **self._health()}

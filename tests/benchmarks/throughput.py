@@ -18,10 +18,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from lab import Lab
-from plays import INVENTORY, ROOT, Run, play
+from lab.declaration import declaration
+from plays import ROOT, Run, play
 
 HERE = Path(__file__).parent
 GENERATED = ROOT / ".cache" / "benchmarks"
@@ -156,18 +155,18 @@ def converged(run: Run) -> None:
 
 def provision(lab: Lab, gateway: str) -> None:
     """Provision a gateway as its administrator would, with the benchmark's servers and limits."""
-    declaration = yaml.safe_load((INVENTORY / "group_vars" / "all.yml").read_text())["mail_gateway"]
+    declared = declaration()
     most = {"connections": 100_000, "connection_rate": 1_000_000, "request_rate": 1_000_000}
-    declaration["https"] = {**declaration.get("https", {}), "limits": most}
+    declared["https"] = {**declared.get("https", {}), "limits": most}
     ports = [port for known in PORTS.values() for name, port in known.items() if name != "rendered"]
-    declaration["firewall"] = {"open": [{"ports": ports, "comment": "benchmark"}]}
+    declared["firewall"] = {"open": [{"ports": ports, "comment": "benchmark"}]}
     addresses = dict(zip(("ex1", "ex2"), server_addresses(lab), strict=True))
     servers = {name: {"mail_gateway_server_address": address} for name, address in addresses.items()}
     GENERATED.mkdir(parents=True, exist_ok=True)
     inventory = GENERATED / "servers.yml"
     inventory.write_text(json.dumps({"exchange": {"hosts": servers}}), encoding="utf-8")
     limited = ("--limit", f"{gateway},localhost")
-    converged(play("playbooks/gateway.yml", "-i", str(inventory), *limited, variables={"mail_gateway": declaration}))
+    converged(play("playbooks/gateway.yml", "-i", str(inventory), *limited, variables={"mail_gateway": declared}))
 
 
 def commands(lab: Lab, gateway: str, protocol: str) -> dict[str, list[str]]:

@@ -22,11 +22,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from lab import Lab
 from lab.declaration import declaration
+from lab.topology import GATEWAYS
 from probes.checks import CHECKS, DISTURBING, Row, nobody_relays
 from probes.connectors import make_by_hand
 
 ROOT = Path(__file__).resolve().parents[2]
-GATEWAYS = ("gw1", "gw2")
 
 
 def say(text: str) -> None:
@@ -57,7 +57,7 @@ def site(*arguments: str, meanwhile: Callable[[], None] | None = None) -> None:
 
 def without_relay_clients(lab: Lab) -> Path:
     """Write the lab's declaration with an empty relay list, as extra variables."""
-    other = declaration(lab)
+    other = declaration()
     other["smtp"]["relay_clients"] = []
     path = lab.folder / "without-relay-clients.json"
     path.write_text(json.dumps({"mail_gateway": other}))

@@ -13,8 +13,9 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).res
 
 import probes
 from lab import Lab
+from lab.declaration import declaration as declared
+from lab.topology import GATEWAYS
 
-GATEWAYS = ("gw1", "gw2")
 Ask = Callable[..., list[dict[str, Any]]]
 
 
@@ -26,6 +27,12 @@ def lab() -> Lab:
 @pytest.fixture(params=GATEWAYS)
 def gateway(request: pytest.FixtureRequest) -> str:
     return str(request.param)
+
+
+@pytest.fixture
+def declaration() -> dict[str, Any]:
+    """What the lab's inventory declares, to be changed by a test."""
+    return declared()
 
 
 @pytest.fixture(scope="session")

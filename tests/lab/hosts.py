@@ -96,16 +96,21 @@ def configure(host: str, lab: "Lab") -> None:
     """
     if host not in EXCHANGE:
         return
-    standin = ["env", "PYTHONPATH=/opt", "PYTHONDONTWRITEBYTECODE=1", "python3", "-m", "standin"]
-    about = ["--name", host.upper(), "--fqdn", f"{host}.{DOMAIN}", "--domain", DOMAIN]
-    aside = ["--directory", "/run/standin-fresh"]
+    state = fresh_state(host, lab)
+    administer(state, lab.secrets()["mailbox"])
+    lab.exchange(host, "replace", data=json.dumps(state))
+    lab.exec(host, ["systemctl", "enable", "--quiet", "--now", "standin.service"])
+
+
+def fresh_state(host: str, lab: "Lab", version: str = "2019") -> dict[str, Any]:
+    """Return the state of an Exchange server of this version, as Exchange's setup leaves it."""
+    aside = ("--directory", "/run/standin-fresh")
+    about = ("--name", host.upper(), "--fqdn", f"{host}.{DOMAIN}", "--domain", DOMAIN, "--version", version)
     address = f"{lab.address(host, 'inside')}/{subnets(lab.slot, 'inside')[0].prefixlen}"
     lab.exec(host, ["mkdir", "-p", aside[1]])
-    lab.exec(host, [*standin, *aside, "fresh", *about, "--address", address])
-    state = json.loads(lab.exec(host, [*standin, *aside, "get"]).stdout)
-    administer(state, lab.secrets()["mailbox"])
-    lab.exec(host, [*standin, "replace"], input=json.dumps(state))
-    lab.exec(host, ["systemctl", "enable", "--quiet", "--now", "standin.service"])
+    lab.exchange(host, *aside, "fresh", *about, "--address", address)
+    state: dict[str, Any] = json.loads(lab.exchange(host, *aside, "get"))
+    return state
 
 
 def administer(state: dict[str, Any], password: str) -> None:

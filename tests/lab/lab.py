@@ -148,6 +148,11 @@ class Lab:
         """
         return self._exec(host, argv, {}, input, check=check, timeout=timeout)
 
+    def exchange(self, server: str, *arguments: str, data: str | None = None) -> str:
+        """Run the stand-in's command line on an Exchange server: ``lab.exchange("ex1", "set", PATH, JSON)``."""
+        argv = ["env", "PYTHONPATH=/opt", "PYTHONDONTWRITEBYTECODE=1", "python3", "-m", "standin", *arguments]
+        return self.exec(server, argv, input=data).stdout
+
     def _exec(
         self,
         host: str,

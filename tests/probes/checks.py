@@ -19,12 +19,12 @@ from urllib.parse import urlencode
 from uuid import uuid4
 
 from lab import Lab
+from lab.topology import EXCHANGE
 from probes import ask
 from standin import journal
 
 MAIL = "mail.example.test"
 ANNA = "anna@example.test"
-EXCHANGE = ("ex1", "ex2")
 # Virtual directory → where a client begins, and what a healthy server says to somebody who isn't logged on yet.
 OPEN = {
     "owa": ("/owa/", (200, 302)),
@@ -225,11 +225,6 @@ def events(lab: Lab, server: str, kind: str, since: int = 0) -> list[dict[str, A
     return list(journal.read(lab.journal_path(server), kind, since))
 
 
-def exchange(lab: Lab, server: str, *arguments: str) -> str:
-    """Run the stand-in's command line on a server: ``exchange(lab, "ex1", "set", PATH, JSON)``."""
-    return lab.exec(server, ["env", "PYTHONPATH=/opt", "python3", "-m", "standin", *arguments]).stdout
-
-
 def mail(lab: Lab, gateway: str) -> list[Row]:
     """Own domain in from outside by the ordinary connector; relay only from the relay host, by the relay connector."""
     rows = []
@@ -297,11 +292,16 @@ def imap_without_ntlm(lab: Lab, gateway: str) -> list[Row]:
     """IMAP's clients are offered no NTLM, as the servers were told."""
     if not lab.powershell:
         return [Row("client", "IMAP offers no NTLM", "NOT ASKED: without a PowerShell nobody told the servers", True)]
-    imaps = {"kind": "imap", "port": 993, "tls": "implicit", "server_name": MAIL}
-    (answer,) = ask(lab, "client", {**imaps, "connect": lab.address(gateway, "outside")})
-    ways = [word for word in answer.get("capabilities", []) if word.startswith("AUTH=")]
-    told = ", ".join(ways) or str(answer.get("error", "no AUTH at all"))
+    ways, error = imap_logons(lab, "client", lab.address(gateway, "outside"))
+    told = ", ".join(ways) or error or "no AUTH at all"
     return [Row("client", "IMAP offers no NTLM", told, bool(ways) and "AUTH=NTLM" not in ways)]
+
+
+def imap_logons(lab: Lab, place: str, address: str) -> tuple[list[str], str]:
+    """The ways to log on that IMAP offers there (``AUTH=PLAIN``, …), and why there is no answer."""
+    imaps = {"kind": "imap", "port": 993, "tls": "implicit", "server_name": MAIL}
+    (answer,) = ask(lab, place, {**imaps, "connect": address})
+    return [word for word in answer.get("capabilities", []) if word.startswith("AUTH=")], str(answer.get("error", ""))
 
 
 def metrics(lab: Lab, gateway: str) -> list[Row]:
@@ -392,14 +392,14 @@ def bans(lab: Lab, gateway: str) -> list[Row]:
 
 def sick_virtual_directory(lab: Lab, gateway: str) -> list[Row]:
     """One service of one server is sick: it alone leaves, and nobody notices."""
-    exchange(lab, "ex1", "set", "ServerComponentState[EwsProxy].State", '"Inactive"')
+    lab.exchange("ex1", "set", "ServerComponentState[EwsProxy].State", '"Inactive"')
     try:
         wait_for(lambda: down(lab, gateway) != [])
         out = down(lab, gateway)
         answers = ask(lab, "client", *[web(lab, gateway, OPEN["ews"][0])] * 10)
         others = ask(lab, "client", *[web(lab, gateway, OPEN["owa"][0])] * 10)
     finally:
-        exchange(lab, "ex1", "set", "ServerComponentState[EwsProxy].State", '"Active"')
+        lab.exchange("ex1", "set", "ServerComponentState[EwsProxy].State", '"Active"')
     from_ex1 = sum("EX1" in answer["headers"].get("x-feserver", "EX1").upper() for answer in answers)
     served = {answer["headers"].get("x-feserver", "").upper() for answer in others}
     back = wait_for(lambda: not down(lab, gateway))

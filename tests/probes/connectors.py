@@ -9,9 +9,8 @@ import json
 from typing import Any
 
 from lab import Lab
-from probes.checks import EXCHANGE, exchange
+from lab.topology import EXCHANGE, GATEWAYS
 
-GATEWAYS = ("gw1", "gw2")
 ANYBODY = "NT AUTHORITY\\ANONYMOUS LOGON"
 
 
@@ -22,13 +21,13 @@ def make_by_hand(lab: Lab) -> None:
     for server in EXCHANGE:
         relay = f"{server.upper()}\\Mail gateway relay"
         right = {"Identity": relay, "User": ANYBODY, "ExtendedRights": ["Ms-Exch-SMTP-Accept-Any-Recipient"]}
-        granted = json.loads(exchange(lab, server, "get", "ADPermission"))
+        granted = json.loads(lab.exchange(server, "get", "ADPermission"))
         values = {
             "ReceiveConnector[Mail gateway]": connector(server, "Mail gateway", ordinary),
             "ReceiveConnector[Mail gateway relay]": connector(server, "Mail gateway relay", relays),
             "ADPermission": [*(item for item in granted if item["Identity"] != relay), {**right, "Deny": False}],
         }
-        exchange(lab, server, "set", *(part for path, value in values.items() for part in (path, json.dumps(value))))
+        lab.exchange(server, "set", *(part for path, value in values.items() for part in (path, json.dumps(value))))
 
 
 def connector(server: str, name: str, ranges: list[str]) -> dict[str, Any]:

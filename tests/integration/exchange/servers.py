@@ -8,10 +8,8 @@ from typing import Any
 from lab import Lab
 from plays import Run, play
 from probes import ask
-from probes.checks import ANNA, exchange, smtp
+from probes.checks import ANNA, delivered, imap_logons, smtp
 
-GATEWAYS = ("gw1", "gw2")
-SERVERS = ("ex1", "ex2")
 ELSEWHERE = "somebody@elsewhere.example"
 RELAY = "ms-Exch-SMTP-Accept-Any-Recipient"
 ANYBODY = "NT AUTHORITY\\ANONYMOUS LOGON"
@@ -26,18 +24,17 @@ def configure(*arguments: str, **variables: Any) -> Run:
 
 def state(lab: Lab, server: str) -> dict[str, Any]:
     """Everything that a server is configured to do."""
-    found: dict[str, Any] = json.loads(exchange(lab, server, "get"))
+    found: dict[str, Any] = json.loads(lab.exchange(server, "get"))
     return found
 
 
 def restore(lab: Lab, server: str, document: dict[str, Any]) -> None:
-    argv = ["env", "PYTHONPATH=/opt", "python3", "-m", "standin", "replace"]
-    lab.exec(server, argv, input=json.dumps(document))
+    lab.exchange(server, "replace", data=json.dumps(document))
 
 
 def change(lab: Lab, server: str, path: str, value: Any) -> None:
     """Change one thing by hand."""
-    exchange(lab, server, "set", path, json.dumps(value))
+    lab.exchange(server, "set", path, json.dumps(value))
 
 
 def fault(lab: Lab, server: str, **fault: Any) -> None:
@@ -45,20 +42,17 @@ def fault(lab: Lab, server: str, **fault: Any) -> None:
     change(lab, server, "Standin.Faults", fault)
 
 
-def sessions(lab: Lab, server: str) -> int:
-    """How many Exchange sessions were opened so far, each of which is one call of PowerShell."""
-    return len(exchange(lab, server, "events", "--management", "--kind", "session_opened").splitlines())
+def sessions(lab: Lab, server: str, kind: str = "session_opened") -> int:
+    """How many Exchange sessions were opened so far (or closed), each of which is one call of PowerShell."""
+    return len(lab.exchange(server, "events", "--management", "--kind", kind).splitlines())
 
 
 def dialogue(lab: Lab, server: str, host: str, source: str = "", recipient: str = ELSEWHERE, **more: Any) -> Any:
     """Send one mail straight to a server's port 25; return the answers, and the connector where it was accepted."""
     probe = {**smtp(lab, "gw1", "inside", recipient), "connect": lab.address(server, "inside"), **more}
     (answer,) = ask(lab, host, probe | ({"source": source} if source else {}))
-    for line in exchange(lab, server, "events", "--kind", "smtp_message").splitlines():
-        event = json.loads(line)
-        if event["subject"] == probe["subject"]:
-            answer["connector"] = event["connector"].partition("\\")[2]
-    return answer
+    event = delivered(lab, probe["subject"])
+    return answer | ({"connector": event["connector"].partition("\\")[2]} if event else {})
 
 
 def outcome(lab: Lab, server: str, host: str, source: str = "", recipient: str = ELSEWHERE, **more: Any) -> str:
@@ -74,16 +68,7 @@ def own_mail(lab: Lab, server: str, host: str, source: str = "") -> str:
 
 
 def imap_capabilities(lab: Lab, server: str) -> list[str]:
-    (answer,) = ask(
-        lab,
-        "relay",
-        {
-            "kind": "imap",
-            "port": 993,
-            "tls": "implicit",
-            "connect": lab.address(server, "inside"),
-            "server_name": "mail.example.test",
-        },
-    )
-    assert "capabilities" in answer, answer
-    return list(answer["capabilities"])
+    """The ways to log on that IMAP offers on a server itself."""
+    ways, error = imap_logons(lab, "relay", lab.address(server, "inside"))
+    assert ways, error
+    return ways

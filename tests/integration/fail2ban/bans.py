@@ -12,12 +12,12 @@ from typing import Any
 from urllib.parse import urlencode
 
 from lab import Lab
+from lab.topology import GATEWAYS
 from plays import Run, play
 from probes import ask
 from probes.checks import MAIL, wait_for, web
 from strangers import Strangers
 
-GATEWAYS = ("gw1", "gw2")
 CONVERGE = "molecule/fail2ban/converge.yml"
 TRIALS = Path(__file__).with_name("trials.yml")
 MAILBOX, WRONG = "anna@example.test", "wrong"

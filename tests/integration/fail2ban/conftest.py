@@ -11,11 +11,10 @@ from pathlib import Path
 import pytest
 
 from lab import Lab
+from lab.topology import GATEWAYS
 from strangers import Strangers, among_strangers
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-
-from bans import GATEWAYS
 
 
 @pytest.fixture(scope="session")

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from lab import Lab
+from lab.topology import GATEWAYS
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from firewalls import GATEWAYS, start_listeners, stop_listeners
+from firewalls import start_listeners, stop_listeners
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from typing import Any
 from lab import Lab
 from plays import Run, play
 
-GATEWAYS = ("gw1", "gw2")
 CONVERGE = "molecule/firewall/converge.yml"
 TRIALS = Path(__file__).with_name("trials.yml")
 

@@ -9,8 +9,6 @@ from typing import Any
 
 from lab import Lab
 
-GATEWAYS = ("gw1", "gw2")
-
 _ASK = """
 import socket, sys
 with socket.socket(socket.AF_UNIX) as client:

@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from lab import Lab
+from lab.topology import GATEWAYS
 from plays import Run
 
-GATEWAYS = ("gw1", "gw2")
 CONVERGE = "molecule/letsencrypt/converge.yml"
 ROLE = "molecule/letsencrypt/certificates.yml"
 MAIL = "mail.example.test"

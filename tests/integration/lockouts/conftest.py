@@ -8,9 +8,10 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from lockouts.trials import GATEWAYS, HEADINGS, PAGE
+from lockouts.trials import HEADINGS, PAGE
 
 from lab import Lab
+from lab.topology import GATEWAYS
 from plays import play
 
 rows: list[tuple[str, str, str, str, str, float]] = []

@@ -22,9 +22,9 @@ from logons import armed, state, with_key
 
 from lab import Lab
 from lab.podman import ENVIRONMENT
+from lab.topology import GATEWAYS
 from plays import INVENTORY, ROOT, Run, play
 
-GATEWAYS = ("gw1", "gw2")
 #: Longer than any step of these tests takes on a busy machine; where the host has to go back by itself, SOON.
 LATE, SOON = 600, 10
 

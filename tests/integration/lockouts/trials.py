@@ -18,9 +18,9 @@ import yaml
 from logons import STATE, ssh_command
 
 from lab import Lab
+from lab.topology import GATEWAYS
 from plays import ROOT, play
 
-GATEWAYS = ("gw1", "gw2")
 PAGE = ROOT / "docs" / "lockout-trials.md"
 HEADINGS = {"sshd": "Role sshd", "firewall": "Role firewall"}
 RECORD = Path(__file__).with_name("record.py")

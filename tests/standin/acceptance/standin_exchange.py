@@ -23,8 +23,7 @@ class Exchange:
         self.trust.check_hostname = False
 
     def command(self, *arguments: str, stdin: str | None = None) -> str:
-        argv = ["env", "PYTHONPATH=/opt", "PYTHONDONTWRITEBYTECODE=1", "python3", "-m", "standin", *arguments]
-        return self.lab.exec(SERVER, argv, input=stdin).stdout
+        return self.lab.exchange(SERVER, *arguments, data=stdin)
 
     def get(self, path: str) -> Any:
         return json.loads(self.command("get", path))

@@ -8,16 +8,10 @@ from pathlib import Path
 import pytest
 from standin_exchange import SERVER, Exchange
 
+from probes.direct_return import ASK, KINDS, answer, handed_on
+
 # One address of the inside network that nobody has.
 NUMBER = 200
-ASK = """
-import socket, sys
-try:
-    client = socket.create_connection((sys.argv[1], 25), timeout=2)
-    print(client.getpeername()[0], client.recv(3).decode())
-except TimeoutError:
-    print("silence")
-"""
 
 
 @pytest.fixture
@@ -25,17 +19,10 @@ def address(exchange: Exchange) -> Iterator[str]:
     """An address that `relay` sends to the server's hardware, as a director does."""
     network = ".".join(exchange.lab.address(SERVER, "inside").split(".")[:3])
     address = f"{network}.{NUMBER}"
-    kinds = ("NetAdapter", "NetAdapterBinding", "NetIPInterface", "NetIPAddress", "DnsClient")
-    before = {kind: exchange.get(kind) for kind in kinds}
-    route = [address, "via", exchange.lab.address(SERVER, "inside")]
-    exchange.lab.exec("relay", ["ip", "route", "replace", *route])
-    yield address
-    exchange.lab.exec("relay", ["ip", "route", "delete", *route])
-    exchange.set(*(item for kind in kinds for item in (kind, before[kind])))
-
-
-def answer(exchange: Exchange, address: str) -> str:
-    return exchange.lab.exec("relay", ["python3", "-c", ASK, address]).stdout.strip()
+    before = {kind: exchange.get(kind) for kind in KINDS}
+    with handed_on(exchange.lab, [address], SERVER):
+        yield address
+    exchange.set(*(item for kind in KINDS for item in (kind, before[kind])))
 
 
 def test_an_address_answers_with_the_weak_host_flags_alone(exchange: Exchange, address: str) -> None:
@@ -43,15 +30,15 @@ def test_an_address_answers_with_the_weak_host_flags_alone(exchange: Exchange, a
     adapters = exchange.get("NetAdapter")
     index = adapters[-1]["InterfaceIndex"]
     assert adapters[-1]["ComponentID"] == "*msloop"
-    assert answer(exchange, address) == "silence"
+    assert answer(exchange.lab, address) == "silence"
     exchange.set("NetIPAddress[+]", {"IPAddress": address, "PrefixLength": 32, "InterfaceIndex": index})
-    assert answer(exchange, address) == "silence"
+    assert answer(exchange.lab, address) == "silence"
     exchange.flag("Ethernet", "WeakHostReceive", "Enabled")
-    assert answer(exchange, address) == "silence"
+    assert answer(exchange.lab, address) == "silence"
     exchange.flag(adapters[-1]["Name"], "WeakHostSend", "Enabled")
-    assert answer(exchange, address) == f"{address} 220"
+    assert answer(exchange.lab, address) == f"{address} 220"
     exchange.flag("Ethernet", "WeakHostReceive", "Disabled")
-    assert answer(exchange, address) == "silence"
+    assert answer(exchange.lab, address) == "silence"
     # Nobody says that the address is here: a neighbour that asks gets no answer.
     exchange.flag("Ethernet", "WeakHostReceive", "Enabled")
     exchange.lab.exec("dns", ["ip", "neighbour", "flush", "all"])

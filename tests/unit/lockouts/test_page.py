@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[3]
-sys.path.insert(0, str(ROOT / "tests" / "integration"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "integration"))
 
-from lockouts.trials import BOTH, KEPT, PAGE, QUICKEST, TRIALS, Trial, measured, often  # noqa: E402 (found by the line above)
+from lockouts.trials import BOTH, KEPT, PAGE, QUICKEST, TRIALS, Trial, measured, often
 
 
 @pytest.mark.parametrize("trial", TRIALS, ids=lambda trial: f"{trial.role}: {trial.name}")

@@ -8,11 +8,10 @@ from collections.abc import Iterator
 import pytest
 
 from lab import Lab
+from lab.topology import GATEWAYS
 from plays import Run, play
 from probes import ask
 from probes.checks import OPEN, down, servers, wait_for, web
-
-GATEWAYS = ("gw1", "gw2")
 
 
 def drain(state: str, *arguments: str, server: str = "ex1") -> Run:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from servers import ANYBODY, GATEWAYS, RELAY, SERVERS, configure, imap_capabilities, outcome, own_mail, sessions, state
+from servers import ANYBODY, RELAY, configure, imap_capabilities, outcome, own_mail, sessions, state
 
 from lab import Lab
+from lab.topology import EXCHANGE, GATEWAYS
 
 
 def test_a_check_shows_the_changes_and_makes_none(lab: Lab) -> None:
-    before = {server: state(lab, server) for server in SERVERS}
-    opened = {server: sessions(lab, server) for server in SERVERS}
+    before = {server: state(lab, server) for server in EXCHANGE}
+    opened = {server: sessions(lab, server) for server in EXCHANGE}
     run = configure("--check", "--diff")
     assert run.status == 0, run.output
-    for server in SERVERS:
+    for server in EXCHANGE:
         assert run.recap[server]["changed"] == 1
         name = server.upper()
         for shown in (
@@ -25,7 +26,7 @@ def test_a_check_shows_the_changes_and_makes_none(lab: Lab) -> None:
         ):
             assert shown in run.output, shown
         assert sessions(lab, server) == opened[server] + 1
-    assert {server: state(lab, server) for server in SERVERS} == before
+    assert {server: state(lab, server) for server in EXCHANGE} == before
 
 
 def test_nobody_relays_yet(lab: Lab, server: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from servers import (
 )
 
 from lab import Lab
-from probes.checks import exchange
+from lab.hosts import fresh_state
 
 pytestmark = pytest.mark.usefixtures("given_back")
 
@@ -76,7 +75,8 @@ def test_an_older_servers_default_connector_names_the_new_ones(
 ) -> None:
     """ex2 becomes an Exchange 2013 on which a narrower connector takes what ex1 sends, and doesn't know servers."""
     default = "Default Frontend EX2"
-    become_2013(lab)
+    older = fresh_state("ex2", lab, "2013")
+    restore(lab, "ex2", {**older, "Mailbox": state(lab, "ex2")["Mailbox"]})
     branch = next(item for item in state(lab, "ex2")["ReceiveConnector"] if item["Name"] == default)
     network = f"10.{lab.slot}.1.0/24"
     branch |= {"Name": "Branch", "Identity": "EX2\\Branch", "RemoteIPRanges": [network], "AuthMechanism": "Tls"}
@@ -95,12 +95,3 @@ def test_an_older_servers_default_connector_names_the_new_ones(
     assert own_mail(lab, "ex2", "relay") == "Branch"
     assert outcome(lab, "ex2", "relay").startswith("550 5.7.54")
     assert done(configure(*both, mail_gateway=declaration)).changed == 0
-
-
-def become_2013(lab: Lab) -> None:
-    """Make ex2 an Exchange 2013 with the same mailboxes."""
-    aside = ("--directory", "/run/standin-fresh")
-    about = ("--name", "EX2", "--fqdn", "ex2.example.test", "--domain", "example.test", "--version", "2013")
-    exchange(lab, "ex2", *aside, "fresh", *about, "--address", f"{lab.address('ex2', 'inside')}/24")
-    older = json.loads(exchange(lab, "ex2", *aside, "get"))
-    restore(lab, "ex2", {**older, "Mailbox": state(lab, "ex2")["Mailbox"]})

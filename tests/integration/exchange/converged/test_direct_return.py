@@ -14,22 +14,14 @@ from servers import ONE, change, configure, restore, sessions, state
 
 from lab import Lab
 from plays import Run
+from probes.direct_return import KINDS, answer, handed_on
 
 SERVER = "ex1"
 LAN = "Ethernet"
 ADAPTER = "Direct server return"
 DEVICE = r"ROOT\POSTERN\0000"
-KINDS = ("NetAdapter", "NetAdapterBinding", "NetIPInterface", "NetIPAddress", "DnsClient")
 # Addresses of the inside network that nobody has.
 NUMBERS = (200, 201)
-ASK = """
-import socket, sys
-try:
-    client = socket.create_connection((sys.argv[1], 25), timeout=2)
-    print(client.getpeername()[0], client.recv(3).decode())
-except TimeoutError:
-    print("silence")
-"""
 
 
 class Server:
@@ -64,7 +56,7 @@ class Server:
         change(self.lab, SERVER, "NetIPInterface", interfaces)
 
     def answer(self, address: str) -> str:
-        return self.lab.exec("relay", ["python3", "-c", ASK, address]).stdout.strip()
+        return answer(self.lab, address)
 
     def loopbacks(self) -> list[tuple[str, str]]:
         return [
@@ -82,11 +74,8 @@ def exchange(lab: Lab) -> Iterator[Server]:
     """The server as the declaration has it, without a loopback adapter; given back as it was found."""
     server = Server(lab)
     before = state(lab, SERVER)
-    for address in server.addresses:
-        lab.exec("relay", ["ip", "route", "replace", address, "via", server.own])
-    yield server
-    for address in server.addresses:
-        lab.exec("relay", ["ip", "route", "delete", address])
+    with handed_on(lab, server.addresses, SERVER):
+        yield server
     restore(lab, SERVER, before)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from bans import GATEWAYS, converge
+from bans import converge
 
 from lab import Lab
+from lab.topology import GATEWAYS
 from snapshots import snapshot
 
 

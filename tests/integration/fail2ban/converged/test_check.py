@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from bans import GATEWAYS, JAILS, active, converge
+from bans import JAILS, active, converge
 
 from lab import Lab
+from lab.topology import GATEWAYS
 from snapshots import snapshot
 
 #: The two that see to the package, and the module.

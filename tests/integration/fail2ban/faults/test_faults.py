@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from bans import FILES, GATEWAYS, JAILS, active, converge, elements, files, reach, tried, unban
+from bans import FILES, JAILS, active, converge, elements, files, reach, tried, unban
 
 from lab import Lab
+from lab.topology import GATEWAYS
 from plays import Run
 from probes.checks import wait_for
 from strangers import Strangers

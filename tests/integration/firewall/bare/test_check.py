@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from firewalls import CONVERGE, GATEWAYS, expected_rules
+from firewalls import CONVERGE, expected_rules
 
 from lab import Lab
+from lab.topology import GATEWAYS
 from plays import play
 from snapshots import snapshot
 

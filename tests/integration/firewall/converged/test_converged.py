@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from firewalls import CONVERGE, GATEWAYS, LISTENING, expected_rules, knock, reach, show_added
+from firewalls import CONVERGE, LISTENING, expected_rules, knock, reach, show_added
 from logons import with_key
 
 from lab import Lab
+from lab.topology import GATEWAYS
 from plays import play
 from snapshots import snapshot
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from gateways import GATEWAYS
-
 from lab import Lab
+from lab.topology import GATEWAYS
 from plays import play
 from snapshots import snapshot
 

@@ -8,12 +8,12 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from gateways import GATEWAYS
 
 from lab import Lab
+from lab.topology import GATEWAYS
 from plays import play
 from probes import ask
-from probes.checks import EXCHANGE, OPEN, down, events, exchange, smtp, wait_for, web
+from probes.checks import EXCHANGE, OPEN, down, events, smtp, wait_for, web
 
 CONVERGE = "molecule/haproxy/converge.yml"
 HTTPS = [*OPEN, "ecp", "powershell"]
@@ -48,7 +48,7 @@ def sick_servers(lab: Lab) -> Iterator[list[str]]:
 
     def set_all(position: int) -> None:
         pairs = [item for path, values in settings.items() for item in (path, f'"{values[position]}"')]
-        exchange(lab, "ex1", "set", *pairs)
+        lab.exchange("ex1", "set", *pairs)
 
     for gateway in GATEWAYS:
         assert wait_for(lambda gateway=gateway: down(lab, gateway) == [], 60)

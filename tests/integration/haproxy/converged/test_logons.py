@@ -16,7 +16,7 @@ from gateways import dropped_lines, fields, log
 
 from lab import Lab
 from probes import ask
-from probes.checks import EXCHANGE, MAIL, events, exchange, web
+from probes.checks import EXCHANGE, MAIL, events, web
 from standin.ntlm import md4
 from strangers import Strangers
 
@@ -125,10 +125,10 @@ def test_a_servers_connection_is_never_shared(lab: Lab, gateway: str, strangers:
 def extended_protection(lab: Lab) -> Iterator[None]:
     setting = "WebServicesVirtualDirectory[EWS (Default Web Site)].ExtendedProtectionTokenChecking"
     for server in EXCHANGE:
-        exchange(lab, server, "set", setting, '"Require"')
+        lab.exchange(server, "set", setting, '"Require"')
     yield
     for server in EXCHANGE:
-        exchange(lab, server, "set", setting, '"None"')
+        lab.exchange(server, "set", setting, '"None"')
 
 
 @pytest.mark.usefixtures("extended_protection")

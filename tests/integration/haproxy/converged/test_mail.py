@@ -5,9 +5,8 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
-from gateways import GATEWAYS
-
 from lab import Lab
+from lab.topology import GATEWAYS
 from probes import ask
 from probes.checks import EXCHANGE, delivered, events, mailboxes, smtp, wait_for
 from strangers import Strangers

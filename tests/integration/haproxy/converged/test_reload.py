@@ -11,9 +11,10 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from gateways import GATEWAYS, info, main_pid
+from gateways import info, main_pid
 
 from lab import Lab
+from lab.topology import GATEWAYS
 from probes import ask
 from probes.checks import EXCHANGE, MAIL, delivered, events, wait_for, web
 from strangers import Strangers

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gateways import GATEWAYS, files, info, main_pid
+from gateways import files, info, main_pid
 
 from lab import Lab
+from lab.topology import GATEWAYS
 from plays import Run, play
 from probes import ask
 from probes.checks import wait_for, web

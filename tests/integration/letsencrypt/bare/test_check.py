@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from authorities import CONVERGE, GATEWAYS, log, url
+from authorities import CONVERGE, log, url
 
 from lab import Lab
+from lab.topology import GATEWAYS
 from plays import play
 from snapshots import snapshot
 

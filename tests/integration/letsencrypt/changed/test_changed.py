@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from authorities import GATEWAYS, ROLE, health, issued, log, program, serials, tls, trust
+from authorities import ROLE, health, issued, log, program, serials, tls, trust
 
 from lab import Lab
+from lab.topology import GATEWAYS
 from plays import play
 
 NAMES = ["autodiscover.example.test", "mail.example.test", "webmail.example.test"]

@@ -8,9 +8,10 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from authorities import GATEWAYS, MAIL, ROLE, health, issued, log, program, serials, timers, tls, trust
+from authorities import MAIL, ROLE, health, issued, log, program, serials, timers, tls, trust
 
 from lab import Lab
+from lab.topology import GATEWAYS
 from plays import play
 from probes import ask
 from probes.checks import wait_for, web

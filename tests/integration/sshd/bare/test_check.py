@@ -8,10 +8,9 @@ import pytest
 from logons import PASSWORD, state, with_password
 
 from lab import Lab
+from lab.topology import GATEWAYS
 from plays import play
 from snapshots import snapshot
-
-GATEWAYS = ("gw1", "gw2")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -10,9 +10,9 @@ import pytest
 from logons import PASSWORD, effective, state, with_key, with_password
 
 from lab import Lab
+from lab.topology import GATEWAYS
 from plays import play
 
-GATEWAYS = ("gw1", "gw2")
 CONVERGE = "molecule/sshd/converge.yml"
 BARE_AGAIN = (
     "rm -rf /etc/ssh /etc/systemd/system/ssh.socket.d; mv /root/etc-ssh /etc/ssh;"

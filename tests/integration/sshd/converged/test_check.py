@@ -7,9 +7,9 @@ from pathlib import Path
 from logons import state
 
 from lab import Lab
+from lab.topology import GATEWAYS
 from plays import play
 
-GATEWAYS = ("gw1", "gw2")
 #: The module, and the two that see to the package and to Ansible's port.
 MOST_TASKS = 3
 

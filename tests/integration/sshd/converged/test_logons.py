@@ -12,9 +12,9 @@ import pytest
 from logons import effective, ssh_command, with_key, with_password
 
 from lab import Lab
+from lab.topology import GATEWAYS
 from plays import play
 
-GATEWAYS = ("gw1", "gw2")
 ACCOUNTS = ("operator", "root")
 FAMILIES = (4, 6)
 #: Logs on with the right key (on standard input), fails with a wrong one some times, and logs on again.
