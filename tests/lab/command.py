@@ -8,7 +8,7 @@ import time
 from lab import images
 from lab.errors import LabError
 from lab.lab import ROOT, Lab
-from lab.podman import ENVIRONMENT, check_machine
+from lab.podman import check_machine
 from lab.topology import HOSTS
 
 
@@ -49,8 +49,7 @@ def _execute(lab: Lab, host: str, argv: list[str]) -> int:
     argv = argv[1:] if argv[:1] == ["--"] else argv
     if not argv:
         raise LabError(f"No command to run: tests/lab/lab exec {host} -- COMMAND…")
-    command = ["podman", "exec", "--interactive", lab.container(host), *argv]
-    return subprocess.run(command, env=ENVIRONMENT, check=False).returncode
+    return subprocess.run(lab.command(host, argv), check=False).returncode
 
 
 def _run(arguments: argparse.Namespace) -> int:

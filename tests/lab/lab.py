@@ -9,7 +9,7 @@ import secrets
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_network
 from pathlib import Path
@@ -17,7 +17,19 @@ from typing import Any
 
 from lab import authority, hosts, images, topology
 from lab.errors import LabError
-from lab.podman import ENVIRONMENT, check_machine, containers, last_line, make_room, networks, podman, remove_containers
+from lab.podman import (
+    ENVIRONMENT,
+    check_machine,
+    containers,
+    first_process,
+    inside,
+    last_line,
+    make_room,
+    networks,
+    podman,
+    remove_containers,
+    start_time,
+)
 from lab.topology import HOSTS, NETWORKS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -59,6 +71,8 @@ class Lab:
         self.slot = slot
         self.folder = folder
         self.say = say
+        #: Host → the number of its first process, and when that was started.
+        self._processes: dict[str, tuple[int, str]] = {}
 
     @classmethod
     def load(cls, say: Callable[[str], None] = _quiet) -> "Lab":
@@ -163,13 +177,37 @@ class Lab:
         check: bool,
         timeout: float,
     ) -> subprocess.CompletedProcess[str]:
-        options = ["--interactive"] if data is not None else []
-        options += [f"--env={name}={value}" for name, value in environment.items()]
-        done = podman("exec", *options, self.container(host), *argv, data=data, check=False, timeout=timeout)
+        what = f"'{' '.join(argv[:4])}' on {host}"
+        try:
+            done = subprocess.run(
+                self.command(host, argv, environment),
+                input=data,
+                capture_output=True,
+                text=True,
+                timeout=timeout,
+                check=False,
+                stdin=subprocess.DEVNULL if data is None else None,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise LabError(f"{what} did not finish within {timeout:.0f} seconds.") from error
         if check and done.returncode:
             said = last_line(done.stderr or done.stdout)
-            raise LabError(f"'{' '.join(argv[:4])}' on {host} ended with status {done.returncode}: {said}")
+            raise LabError(f"{what} ended with status {done.returncode}: {said}")
         return done
+
+    def command(self, host: str, argv: Sequence[str], environment: Mapping[str, str] | None = None) -> list[str]:
+        """Return the command that, run on this machine, runs another one as root in a host.
+
+        Raises:
+            LabError: The host isn't up.
+        """
+        number, started = self._processes.get(host, (0, ""))
+        if not started or start_time(number) != started:
+            number = first_process(self.container(host))
+            if not number:
+                raise LabError(f"The host '{host}' isn't up: run 'make lab'.")
+            self._processes[host] = number, start_time(number)
+        return inside(number, argv, environment or {})
 
     @property
     def powershell(self) -> bool:
@@ -180,7 +218,10 @@ class Lab:
         """Return each host with `running`, `degraded (failed units)`, or what else keeps it from its work."""
 
         def ask(host: str) -> tuple[str, str]:
-            done = self.exec(host, ["systemctl", "is-system-running"], check=False, timeout=30)
+            try:
+                done = self.exec(host, ["systemctl", "is-system-running"], check=False, timeout=30)
+            except LabError:
+                return host, "down"
             state = done.stdout.strip()
             if state == "degraded":
                 failed = self.exec(host, ["systemctl", "list-units", "--failed", "--plain", "--no-legend"]).stdout
@@ -379,7 +420,10 @@ class Lab:
         """Tell whether the host's container is up to date and really works: podman may list one that is dead."""
         if entry is None or entry["State"] != "running" or entry["Labels"].get(SPEC_LABEL) != self._spec(name)[1]:
             return False
-        return self.exec(name, ["test", "-e", "/run/lab-ready"], check=False, timeout=30).returncode == 0
+        try:
+            return self.exec(name, ["test", "-e", "/run/lab-ready"], check=False, timeout=30).returncode == 0
+        except LabError:
+            return False
 
     def _create(self, names: list[str]) -> None:
         """Make hosts anew, all at once, then let this machine and the inventory know them."""

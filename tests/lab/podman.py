@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ from lab.errors import LabError
 
 ENVIRONMENT = {**os.environ, "CONTAINERS_CONF": str(Path(__file__).parent / "containers.conf")}
 WATCHERS = 1024
+#: What a command in a host finds in its environment.
+INSIDE = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "TERM": "xterm"}
 NEEDED = {
     "podman": "podman",
     "runc": "runc",
@@ -20,6 +22,7 @@ NEEDED = {
     "ssh-keygen": "openssh-client",
     "openssl": "openssl",
     "ip": "iproute2",
+    "nsenter": "util-linux",
 }
 
 
@@ -43,6 +46,38 @@ def last_line(text: str) -> str:
     """Return the last line that says something, for a sentence."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1] if lines else "no message"
+
+
+def first_process(container: str) -> int:
+    """Return the number of a container's first process, 0 if the container isn't at work, whatever podman lists."""
+    done = podman("container", "inspect", "--format={{.State.Pid}}", container, check=False)
+    number = int(done.stdout) if done.returncode == 0 else 0
+    return number if start_time(number) else 0
+
+
+def start_time(number: int) -> str:
+    """Return when a process was started, which tells it from a later one of the same number; empty if it is dead."""
+    try:
+        # The name, in parentheses, may hold anything. A zombie has no namespaces any more.
+        fields = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "" if fields[0] in "ZX" else fields[19]
+
+
+def inside(number: int, argv: Sequence[str], environment: Mapping[str, str]) -> list[str]:
+    """Return the command that runs another one in the container of this first process, as ``podman exec`` would.
+
+    Only without starting podman, conmon and runc for it, which cost more than most commands.
+    """
+    namespaces = ("--mount", "--uts", "--ipc", "--net", "--pid")
+    # No command may do more to this machine than the host it is in: set the clock, for one.
+    status = Path(f"/proc/{number}/status").read_text()
+    bounds = int(status.partition("CapBnd:")[2].split()[0], 16)
+    allowed = ",".join(f"+cap_{bit}" for bit in range(bounds.bit_length()) if bounds >> bit & 1)
+    assignments = [f"{name}={value}" for name, value in (INSIDE | dict(environment)).items()]
+    entering = ["nsenter", f"--target={number}", *namespaces, "--", "setpriv", f"--bounding-set=-all,{allowed}"]
+    return [*entering, "env", "-i", *assignments, *argv]
 
 
 def podman(

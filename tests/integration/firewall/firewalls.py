@@ -162,8 +162,8 @@ class Watch:
     """A client that holds a connection to a gateway and presses against a closed port until it is asked."""
 
     def __init__(self, lab: Lab, gateway: str) -> None:
-        argv = ["podman", "exec", "--interactive", lab.container("client"), "python3", "-c", _WATCH]
-        argv += [lab.address(gateway, "outside"), lab.address(gateway, "outside", 6), str(COUNTED)]
+        targets = [lab.address(gateway, "outside", family) for family in (4, 6)]
+        argv = lab.command("client", ["python3", "-c", _WATCH, *targets, str(COUNTED)])
         self._process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         assert self._process.stdout.readline() == "ready\n"

@@ -302,7 +302,7 @@ def killed(lab: Lab, variables: dict[str, Any] | None, path: str = "", client: s
     watchers: list[subprocess.Popen[str]] = []
     for gateway in GATEWAYS:
         if path:
-            argv = ["podman", "exec", lab.container(gateway), "python3", "-c", WATCH, path]
+            argv = lab.command(gateway, ["python3", "-c", WATCH, path])
             watchers.append(subprocess.Popen(argv, stdout=subprocess.PIPE, text=True))
         else:
             write = "cat >/usr/local/bin/fail2ban-client && chmod 755 /usr/local/bin/fail2ban-client"

@@ -219,7 +219,7 @@ def killed(lab: Lab, variables: dict[str, Any] | None, path: str = "", systemctl
     watchers: list[subprocess.Popen[str]] = []
     for gateway in GATEWAYS:
         if path:
-            argv = ["podman", "exec", lab.container(gateway), "python3", "-c", WATCH, path]
+            argv = lab.command(gateway, ["python3", "-c", WATCH, path])
             watchers.append(subprocess.Popen(argv, stdout=subprocess.PIPE, text=True))
         else:
             write = "cat >/usr/local/bin/systemctl && chmod 755 /usr/local/bin/systemctl"
