@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """Run everything that must pass, and count: `make test`. With the argument `lint`, the linters alone.
 
-A part is a list of commands. Parts run side by side, and each is shown when it is through. Scenarios share the gateways
-of a lab, so they run one after the other there; there are three labs, of which the last waits for the unit tests.
+A part is a list of commands. Three workers take the next part of one list as soon as they are through with one, and
+each part is shown when it is through. Scenarios share the gateways of a lab, so each worker has a lab of its own, which
+it brings up when it takes its first scenario; the images are made while the linters and the unit tests run.
 Counted are: each linter, each test that pytest ran (by its JUnit files), and each step of a molecule scenario. A part
-that fails without a failure to count counts as one. The total goes to `.cache/results/summary` as well.
+that fails without a failure to count counts as one, and so does one that nobody could run. The total goes to
+`.cache/results/summary` as well.
 """
 
 import os
@@ -14,6 +16,7 @@ import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ET
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,7 +39,7 @@ class Part:
 
     title: str
     commands: list[list[str]]
-    lab: str = ""
+    needs_lab: bool = False
     counts_commands: bool = False
     goes_on: bool = False
     passed: int = 0
@@ -64,17 +67,15 @@ LINT = Part(
     goes_on=True,
 )
 UNIT = Part("unit", [["pytest", "--quiet", "--numprocesses=2"]])
-#: Scenarios by the number of the lab that they run in, each lab with about the same work, the unit tests counted.
-LANES = {"": ("haproxy", "letsencrypt", "sshd"), "2": ("default", "fail2ban"), "3": ("exchange", "firewall")}
+#: The longest first, so that the last ones end at about the same time.
+SCENARIOS = ("default", "haproxy", "letsencrypt", "exchange", "fail2ban", "sshd", "firewall")
+LABS = ("", "2", "3")
 
 
-def lane(number: str, names: tuple[str, ...]) -> list[Part]:
-    """Return what is done in one lab, one after the other."""
-    molecule = ["molecule", "test", "--no-command-borders", "--scenario-name"]
-    return [
-        Part(f"lab {number or 1}", [[*LAB, "up"]], number),
-        *(Part(f"molecule {name}", [[*molecule, name]], number) for name in names),
-    ]
+def scenario(name: str) -> Part:
+    """Return the part that is a scenario of molecule."""
+    command = ["molecule", "test", "--no-command-borders", "--scenario-name", name]
+    return Part(f"molecule {name}", [command], needs_lab=True)
 
 
 _SAYING = Lock()
@@ -86,7 +87,7 @@ def say(text: str) -> None:
         print(text, flush=True)
 
 
-def run(part: Part, *, live: bool = False) -> None:
+def run(part: Part, lab: str = "", *, live: bool = False) -> None:
     """Run a part and count. Its output is printed as it comes, or else when the part is through."""
     start = time.monotonic()
     shutil.rmtree(part.results, ignore_errors=True)
@@ -95,7 +96,7 @@ def run(part: Part, *, live: bool = False) -> None:
         **os.environ,
         # Once more in front: a Python that is started through pyenv puts its own programs there.
         "PATH": f"{ROOT / '.cache' / 'venv' / 'bin'}:{os.environ['PATH']}",
-        "POSTERN_LAB": part.lab,
+        "POSTERN_LAB": lab,
         "POSTERN_RESULTS": str(part.results),
         "PYTEST_ADDOPTS": "-p junit_results",
         "PYTHONPATH": str(ROOT / "tests" / "setup"),
@@ -159,12 +160,52 @@ def _count(part: Part, statuses: list[int]) -> None:
         part.failed = 1
 
 
-def run_all(parts: list[Part]) -> None:
-    """Run parts one after the other. Without a lab nothing else of its lane can be run."""
-    for part in parts:
-        run(part)
-        if part.failed and part.title.startswith("lab "):
-            break
+class Work:
+    """The list of parts, and who takes them.
+
+    Attributes:
+        parts: All that there are, those that bring a lab up included.
+    """
+
+    def __init__(self, parts: list[Part], images: Callable[[], bool]) -> None:
+        self.parts = list(parts)
+        self._waiting = list(parts)
+        self._images = images
+        self._lock = Lock()
+
+    def worker(self, lab: str) -> None:
+        """Take one part after the other. Who can't have a lab leaves those that need one to the others."""
+        has_lab: bool | None = None
+        while (part := self._take(labless=has_lab is False)) is not None:
+            if part.needs_lab and has_lab is None:
+                has_lab = self._bring_up(lab)
+            if part.needs_lab and not has_lab:
+                with self._lock:
+                    self._waiting.insert(0, part)
+            else:
+                run(part, lab)
+
+    def _take(self, *, labless: bool) -> Part | None:
+        with self._lock:
+            for part in self._waiting:
+                if not (labless and part.needs_lab):
+                    self._waiting.remove(part)
+                    return part
+        return None
+
+    def _bring_up(self, lab: str) -> bool:
+        if not self._images():
+            return False
+        up = Part(f"lab {lab or 1}", [[*LAB, "up"]])
+        with self._lock:
+            self.parts.append(up)
+        run(up, lab)
+        return not up.failed
+
+    def close(self) -> None:
+        """Count what nobody could take as failed."""
+        for part in self._waiting:
+            part.failed += 1
 
 
 def main() -> int:
@@ -174,27 +215,26 @@ def main() -> int:
         run(LINT, live=True)
         return 1 if LINT.failed else 0
     start = time.monotonic()
-    setup = [sys.executable, "tests/setup/setup.py", "--images"]
     shutil.rmtree(RESULTS, ignore_errors=True)
-    if subprocess.run(setup, check=False).returncode:
+    if subprocess.run([sys.executable, "tests/setup/setup.py"], check=False).returncode:
         return 1
-    first, second, third = (lane(number, names) for number, names in LANES.items())
-    lanes = [first, second, [LINT, UNIT, *third]]
     with ThreadPoolExecutor() as pool:
-        for job in [pool.submit(run_all, parts) for parts in lanes]:
+        images = pool.submit(subprocess.run, [*LAB, "images"], check=False)
+        work = Work([LINT, UNIT, *map(scenario, SCENARIOS)], lambda: images.result().returncode == 0)
+        for job in [pool.submit(work.worker, lab) for lab in LABS]:
             job.result()
-    parts = [part for parts in lanes for part in parts]
-    for number in filter(None, LANES):
+    work.close()
+    for number in filter(None, LABS):
         command = [*LAB, "down"]
         subprocess.run(command, check=False, env={**os.environ, "POSTERN_LAB": number}, stdout=subprocess.DEVNULL)
     say("")
-    for part in parts:
+    for part in work.parts:
         skipped = f", {part.skipped} skipped" if part.skipped else ""
         say(f"{part.title:20} {part.passed} passed, {part.failed} failed{skipped}")
-    total = f"{sum(part.passed for part in parts)} passed, {sum(part.failed for part in parts)} failed"
+    total = f"{sum(part.passed for part in work.parts)} passed, {sum(part.failed for part in work.parts)} failed"
     say(f"{'total':20} {total}, {time.monotonic() - start:.0f} s")
     (RESULTS / "summary").write_text(f"{total}\n")
-    return 1 if any(part.failed for part in parts) else 0
+    return 1 if any(part.failed for part in work.parts) else 0
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@ import importlib.util
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -76,6 +77,38 @@ def test_a_part_ends_with_the_first_command_that_fails(check: ModuleType, capfd:
     assert part.output == ["one\n"]
     assert part.failed == 1
     assert "==> some: the output\none\n" in capfd.readouterr().out
+
+
+def test_every_scenario_is_run(check: ModuleType) -> None:
+    assert sorted(check.SCENARIOS) == sorted(path.parent.name for path in check.ROOT.glob("molecule/*/molecule.yml"))
+
+
+def test_parts_go_to_whoever_is_free_and_labs_come_up_when_they_are_needed(
+    check: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[tuple[str, str]] = []
+    monkeypatch.setattr(check, "run", lambda part, lab: taken.append((part.title, lab)))
+    work = check.Work([check.LINT, check.scenario("one"), check.scenario("two")], lambda: True)
+    work.worker("2")
+    work.close()
+    assert taken == [("lint", "2"), ("lab 2", "2"), ("molecule one", "2"), ("molecule two", "2")]
+    assert not any(part.failed for part in work.parts)
+
+
+@pytest.mark.parametrize("has_images", [True, False])
+def test_scenarios_without_a_lab_count_as_failed(
+    check: ModuleType, monkeypatch: pytest.MonkeyPatch, has_images: bool
+) -> None:
+    def run(part: Any, _lab: str) -> None:
+        part.failed = int(part.title.startswith("lab "))
+
+    monkeypatch.setattr(check, "run", run)
+    work = check.Work([check.scenario("one"), check.UNIT, check.scenario("two")], lambda: has_images)
+    work.worker("")
+    work.worker("2")
+    work.close()
+    failed = [part.title for part in work.parts if part.failed]
+    assert failed == ["molecule one", "molecule two", *(["lab 1", "lab 2"] if has_images else [])]
 
 
 def test_every_run_of_pytest_leaves_its_results(check: ModuleType, tmp_path: Path) -> None:
