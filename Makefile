@@ -18,6 +18,8 @@ export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.cache/collections
 # Nothing that is installed for the user's own work takes part, and nothing is left there.
 export ANSIBLE_HOME := $(CURDIR)/.cache/ansible
 export PYTHONUNBUFFERED := 1
+# Where this is set, each of some thousand starts of Python would compile all that it imports anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help
 help: ## This list
