@@ -45,7 +45,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field, fields
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -354,8 +354,9 @@ def fingerprint(certificate: bytes) -> str:
     return hashlib.sha256(base64.b64decode(body)).hexdigest()
 
 
+@cache
 def describe(certificate: bytes) -> Certificate:
-    """Read one PEM certificate with openssl; Refused where it is none."""
+    """Read one PEM certificate with openssl, once in a run; Refused where it is none."""
     done = run(
         "openssl", "x509", "-noout", "-serial", "-subject", "-issuer", "-dates", "-ext", "subjectAltName", "-pubkey",
         data=certificate,
