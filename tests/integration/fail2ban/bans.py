@@ -170,8 +170,19 @@ def files(lab: Lab, gateway: str) -> list[str]:
 
 def active(lab: Lab, gateway: str) -> list[str]:
     """Return the names of the active jails."""
-    shown = lab.exec(gateway, ["fail2ban-client", "status"]).stdout
-    return sorted(name.strip() for name in shown.partition("Jail list:")[2].split(",") if name.strip())
+    return _jails(lab.exec(gateway, ["fail2ban-client", "status"]).stdout)
+
+
+def _jails(status: str) -> list[str]:
+    return sorted(name.strip() for name in status.partition("Jail list:")[2].split(",") if name.strip())
+
+
+def restart(lab: Lab, gateway: str) -> None:
+    """Restart Fail2Ban, and wait until it has its jails again: systemd takes it for started before it answers."""
+    before = active(lab, gateway)
+    lab.exec(gateway, ["systemctl", "restart", "fail2ban"])
+    there = ["sh", "-c", "fail2ban-client status || true"]
+    assert wait_for(lambda: _jails(lab.exec(gateway, there).stdout) == before)
 
 
 def converge(variables: dict[str, Any] | None = None, *arguments: str) -> Run:

@@ -16,13 +16,15 @@ from strangers import Strangers, among_strangers
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+from bans import restart
+
 
 @pytest.fixture(scope="session")
 def strangers(lab: Lab) -> Iterator[Strangers]:
     for gateway in GATEWAYS:
         # What an earlier session's clients with these addresses did is forgotten, by HAProxy and by Fail2Ban.
-        forget = "systemctl restart haproxy && fail2ban-client unban --all && systemctl restart fail2ban"
-        lab.exec(gateway, ["sh", "-c", forget])
+        lab.exec(gateway, ["sh", "-c", "systemctl restart haproxy && fail2ban-client unban --all"])
+        restart(lab, gateway)
     with among_strangers(lab) as found:
         yield found
 

@@ -18,7 +18,7 @@ LISTENING = (25, 80, 110, 143, 443, 587, 6003, 8080, 9999)
 COUNTED = 9998  # UDP: packets that got through are counted
 
 _LISTEN = """
-import socket, sys, threading, time
+import os, socket, sys, threading, time
 def tick(connection):
     try:
         while True:
@@ -26,16 +26,18 @@ def tick(connection):
             time.sleep(0.1)
     except OSError:
         connection.close()
-def serve(port):
-    with socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=64) as server:
-        while True:
-            threading.Thread(target=tick, args=(server.accept()[0],), daemon=True).start()
+def serve(server):
+    while True:
+        threading.Thread(target=tick, args=(server.accept()[0],), daemon=True).start()
 for port in map(int, sys.argv[2:]):
-    threading.Thread(target=serve, args=(port,), daemon=True).start()
+    server = socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=64)
+    threading.Thread(target=serve, args=(server,), daemon=True).start()
 count = 0
 with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as counter:
     counter.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
     counter.bind(("::", int(sys.argv[1])))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])
     while True:
         counter.recv(100)
         count += 1
@@ -106,7 +108,8 @@ def start_listeners(lab: Lab, gateway: str) -> None:
     stop_listeners(lab, gateway)
     lab.exec(gateway, ["sh", "-c", "cat > /run/lab-listen.py"], input=_LISTEN)
     ports = [str(port) for port in LISTENING]
-    unit = ["systemd-run", "--quiet", "--unit=lab-listen", "--collect"]
+    # systemd-run returns when everything listens.
+    unit = ["systemd-run", "--quiet", "--unit=lab-listen", "--collect", "--service-type=notify"]
     lab.exec(gateway, [*unit, "python3", "/run/lab-listen.py", str(COUNTED), *ports])
 
 

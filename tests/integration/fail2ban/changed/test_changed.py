@@ -6,10 +6,22 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from bans import active, banned, caught_up, elements, fail_at_ssh, files, is_banned, patient_sshd, reach, tried, unban
+from bans import (
+    active,
+    banned,
+    caught_up,
+    elements,
+    fail_at_ssh,
+    files,
+    is_banned,
+    patient_sshd,
+    reach,
+    restart,
+    tried,
+    unban,
+)
 
 from lab import Lab
-from probes.checks import wait_for
 from strangers import Strangers
 
 SSH: dict[str, Any] = {
@@ -63,8 +75,7 @@ def test_without_jails_debians_own_works_on_the_journal(lab: Lab, gateway: str, 
     assert result["changed"], result
     assert "sshd" in active(lab, gateway)
     assert "haproxy-logons" not in active(lab, gateway)
-    lab.exec(gateway, ["systemctl", "restart", "fail2ban"])
-    assert wait_for(lambda: lab.exec(gateway, ["fail2ban-client", "ping"], check=False).returncode == 0)
+    restart(lab, gateway)
     source, address = strangers.address(), lab.address(gateway, "outside")
     fail_at_ssh(lab, "client", address, source, 6)
     assert is_banned(lab, gateway, "sshd", source)

@@ -25,6 +25,7 @@ from bans import (
     is_banned,
     patient_sshd,
     reach,
+    restart,
     unban,
 )
 
@@ -176,7 +177,7 @@ def test_bans_survive_a_restart(lab: Lab, gateway: str, strangers: Strangers) ->
     ask(lab, "client", *[form(lab, gateway, source=f"{network}1", connect=six)] * LOGON_RETRIES)
     assert is_banned(lab, gateway, "haproxy-logons", source)
     assert is_banned(lab, gateway, "haproxy-logons", f"{network}1")
-    lab.exec(gateway, ["systemctl", "restart", "fail2ban"])
+    restart(lab, gateway)
     assert is_banned(lab, gateway, "haproxy-logons", source)
     assert wait_for(lambda: {source, f"{network}/64"} <= elements(lab, gateway, "haproxy-logons"))
     assert reach(lab, "client", lab.address(gateway, "outside"), 443, source) == "refused"
