@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_values import Unfit, listed, show
@@ -27,7 +28,9 @@ from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_safe
 from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_state import Connector, Server
 from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_values import (
     EVERYBODY,
+    RANGES,
     Name,
+    Range,
     Wanted,
     read_name,
 )
@@ -42,6 +45,9 @@ from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_wish
 
 MARK = "[postern.mail_gateway]"
 """In the comment of each connector that was made from here, so that it can go when it leaves the variables."""
+
+_ADDED = re.compile(r" ?\[postern\.mail_gateway added (?P<ranges>[^\]]*)\]")
+"""In the comment of a connector of others: the ranges that were added to it from here, so that they can go as well."""
 
 CLIENT_PORTS = frozenset(("110", "143", "993", "995"))
 _CLIENT_PROGRAMS = ("microsoft.exchange.imap4", "microsoft.exchange.pop3")
@@ -127,14 +133,60 @@ def _name_of(wish: ConnectorWish, server: Server) -> str:
     return default_name(server) if wish.default else wish.name.replace(SERVER_PLACE, server.name)
 
 
-def _with_comment(wish: ConnectorWish, existing: Connector | None) -> dict[str, Wanted]:
-    """The wanted properties, with our mark in the comment of a connector that was or is made from here."""
+def _is_ours(connector: Connector) -> bool:
+    return MARK in str(connector.raw.get("Comment") or "")
+
+
+def _wanted_of(wish: ConnectorWish, existing: Connector | None) -> dict[str, Wanted]:
+    """The wanted properties, with what is to be known of the connector in its comment."""
+    if existing is None or _is_ours(existing):
+        return {**wish.properties, "Comment": _comment(wish, "", MARK)}
+    return _remembering_ranges(wish, existing)
+
+
+def _comment(wish: ConnectorWish, text: str, ours: str) -> Wanted:
+    """The comment: what the wish says, or else this text, and behind it what is ours."""
+    entry = RECEIVE_CONNECTOR.known("Comment")
+    assert entry is not None
+    if "Comment" in wish.properties:
+        text = wish.properties["Comment"].value or ""
+    return Wanted(entry.type, " ".join(filter(None, (text, ours))))
+
+
+def _added_ranges(connector: Connector) -> frozenset[Range]:
+    """The ranges that were added from here to a connector of others."""
+    found = _ADDED.search(str(connector.raw.get("Comment") or ""))
+    try:
+        return RANGES.read_many(found["ranges"].split(", ")) if found else frozenset()
+    except Unfit:
+        return frozenset()  # somebody wrote something else there
+
+
+def _remembering_ranges(wish: ConnectorWish, existing: Connector) -> dict[str, Wanted]:
+    """The wanted properties of a connector of others, to which ranges may be added.
+
+    Those that were added from here and aren't wanted any more go. Those that were there before are others', even where
+    they are wanted.
+    """
     wanted = dict(wish.properties)
-    if existing is None or MARK in str(existing.raw.get("Comment") or ""):
-        text = wanted["Comment"].value if "Comment" in wanted else None
-        entry = RECEIVE_CONNECTOR.known("Comment")
-        assert entry is not None
-        wanted["Comment"] = Wanted(entry.type, f"{text} {MARK}" if text else MARK)
+    ranges = wanted.get("RemoteIPRanges", Wanted(RANGES, partial=True))
+    added = _added_ranges(existing)
+    if not ranges.partial or not (added or ranges.add):
+        return wanted
+    entry = RECEIVE_CONNECTOR.known("RemoteIPRanges")
+    assert entry is not None
+    actual = actual_value(entry, existing.raw.get("RemoteIPRanges"))
+    if isinstance(actual, Unread):
+        return wanted
+    stale = (added & actual) - ranges.add
+    if not (actual - stale - ranges.remove) | ranges.add:
+        stale = frozenset()  # a connector without any range is refused
+    wanted["RemoteIPRanges"] = replace(ranges, remove=ranges.remove | stale)
+    kept = ((added & actual) - stale | (added & ranges.add) | (ranges.add - actual)) - ranges.remove
+    record = f"[postern.mail_gateway added {', '.join(str(item) for item in sorted(kept))}]" if kept else ""
+    comment = str(existing.raw.get("Comment") or "")
+    if record or _ADDED.search(comment):
+        wanted["Comment"] = _comment(wish, _ADDED.sub("", comment), record)
     return wanted
 
 
@@ -155,9 +207,13 @@ class _Connectors:
         """Removals first, since they may free a binding and range that another connector is to have."""
         for name, connector in self.actual.items():
             wish = self.wishes.get(name)
-            ours = MARK in str(connector.raw.get("Comment") or "")
-            if (wish is None and ours) or (wish is not None and not wish.present):
+            if (wish is None and _is_ours(connector)) or (wish is not None and not wish.present):
                 self._remove(connector)
+            elif wish is None and _added_ranges(connector):
+                nothing = ConnectorWish(
+                    RECEIVE_CONNECTOR.variable, name, default=False, present=True, properties={}, rights=None
+                )
+                self._change(nothing, connector)
         for name, wish in self.wishes.items():
             if wish.present and name not in self.actual:
                 self._create(wish)
@@ -189,7 +245,7 @@ class _Connectors:
                 "the one that takes mail from other Exchange servers."
             )
             return
-        wanted = _with_comment(wish, None)
+        wanted = _wanted_of(wish, None)
         missing = [needed for needed in ("Bindings", "RemoteIPRanges") if needed not in wanted]
         if missing:
             self.problems.append(
@@ -228,7 +284,7 @@ class _Connectors:
 
     def _change(self, wish: ConnectorWish, connector: Connector) -> None:
         title = f"receive connector {connector.identity}"
-        wanted = _with_comment(wish, connector)
+        wanted = _wanted_of(wish, connector)
         changes = changes_of(RECEIVE_CONNECTOR, wish.path, title, wanted, connector.raw, self.problems)
         exact = _exact(connector.raw)
         after = {**exact, **{change.property.name: change.after for change in changes}}

@@ -94,7 +94,56 @@ def test_addresses_are_added_to_the_default_connector_beside_what_is_there() -> 
     assert set(plan.diff()["after"].splitlines()) - set(plan.diff()["before"].splitlines()) == {
         "  RemoteIPRanges: 10.0.0.21",
         "  RemoteIPRanges: 10.0.0.22",
+        "  Comment: [postern.mail_gateway added 10.0.0.21, 10.0.0.22]",
     }
+
+
+def adding(*ranges: str, **more: Any) -> dict[str, Any]:
+    """The wish that the default connector names these ranges beside what it has."""
+    return {"default": True, "properties": {"RemoteIPRanges": {"add": list(ranges)}, **more}}
+
+
+def test_ranges_that_were_added_go_when_they_leave_the_variables_and_others_stay() -> None:
+    machine = Machine(fresh("OLD1", "2013"))
+    default = machine.found(machine.state["exchange_receive_connectors"], "OLD1\\Default Frontend OLD1")
+    default |= {"RemoteIPRanges": [*EVERYBODY, "10.0.0.9", "10.0.0.22"], "Comment": "of the branch"}
+
+    def has() -> tuple[set[str], str]:
+        return set(default["RemoteIPRanges"]) - set(EVERYBODY), default["Comment"]
+
+    converged(machine, receive_connectors=[adding("10.0.0.21", "10.0.0.22", "10.0.0.23")])
+    added = "of the branch [postern.mail_gateway added 10.0.0.21, 10.0.0.23]"
+    assert has() == ({"10.0.0.9", "10.0.0.21", "10.0.0.22", "10.0.0.23"}, added)
+    plan = converged(machine, receive_connectors=[adding("10.0.0.23")])
+    # 10.0.0.22 was there before, so it is somebody else's.
+    assert has() == ({"10.0.0.9", "10.0.0.22", "10.0.0.23"}, "of the branch [postern.mail_gateway added 10.0.0.23]")
+    assert "  RemoteIPRanges: 10.0.0.21\n" in plan.diff()["before"]
+    converged(machine)
+    assert has() == ({"10.0.0.9", "10.0.0.22"}, "of the branch")
+
+
+def test_a_range_that_was_added_is_put_back_and_a_comment_may_be_wished_too() -> None:
+    machine = Machine()
+    converged(machine, receive_connectors=[adding("10.0.0.21")])
+    default = machine.found(machine.state["exchange_receive_connectors"], "EX1\\Default Frontend EX1")
+    default["RemoteIPRanges"] = list(EVERYBODY)
+    converged(machine, receive_connectors=[adding("10.0.0.21", Comment="for all")])
+    assert default["Comment"] == "for all [postern.mail_gateway added 10.0.0.21]"
+    assert "10.0.0.21" in default["RemoteIPRanges"]
+    # Somebody's own words in the place of ours are nothing that was added.
+    default["Comment"] = "[postern.mail_gateway added whatever]"
+    assert converged(machine).operations == []
+
+
+def test_the_last_range_of_a_connector_stays() -> None:
+    machine = Machine()
+    name = {"name": "Scanner", "properties": {"RemoteIPRanges": {"add": ["10.0.0.30"]}}}
+    scanner = connector("EX1", "Scanner", RemoteIPRanges=["10.0.0.9"], Comment="by hand")
+    machine.state["exchange_receive_connectors"].append(scanner)
+    converged(machine, receive_connectors=[name])
+    scanner["RemoteIPRanges"] = ["10.0.0.30"]
+    assert converged(machine).operations == []
+    assert scanner["RemoteIPRanges"] == ["10.0.0.30"]
 
 
 def test_the_default_connector_of_2010_has_another_name_and_no_transport_role() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -84,14 +85,27 @@ def test_an_older_servers_default_connector_names_the_new_ones(
     change(lab, "ex2", "ReceiveConnector[Branch]", {key: branch[key] for key in branch if key != "Guid"})
     assert own_mail(lab, "ex2", "ex1") == "Branch"
 
+    # A second new server, which will leave: the host that is the name server.
     inventory = tmp_path / "older.yml"
-    inventory.write_text("all: {children: {newer: {hosts: {ex1: }}, exchange_legacy: {hosts: {ex2: }}}}\n")
-    declaration["exchange"]["group"] = "newer"
+    hosts: dict[str, Any] = {"ex1": {}, "ex3": {"mail_gateway_server_address": lab.address("dns", "inside")}}
     both = ("-i", str(inventory), "--limit", "ex2,localhost")
-    run = done(configure(*both, "--diff", mail_gateway=declaration))
+    declaration["exchange"]["group"] = "newer"
+
+    def run_on_both(*arguments: str) -> Any:
+        groups = {"newer": {"hosts": hosts}, "exchange_legacy": {"hosts": {"ex2": {}}}}
+        inventory.write_text(json.dumps({"all": {"children": groups}}))
+        return done(configure(*both, *arguments, mail_gateway=declaration))
+
+    run = run_on_both("--diff")
     assert f"+  RemoteIPRanges: {lab.address('ex1', 'inside')}" in run.output
-    assert own_mail(lab, "ex2", "ex1") == default
+    assert own_mail(lab, "ex2", "ex1") == own_mail(lab, "ex2", "dns") == default
     # Everybody else comes in as before, and nobody relays.
     assert own_mail(lab, "ex2", "relay") == "Branch"
     assert outcome(lab, "ex2", "relay").startswith("550 5.7.54")
-    assert done(configure(*both, mail_gateway=declaration)).changed == 0
+    assert run_on_both().changed == 0
+
+    del hosts["ex3"]
+    run = run_on_both("--diff")
+    assert f"-  RemoteIPRanges: {lab.address('dns', 'inside')}" in run.output
+    assert own_mail(lab, "ex2", "dns") == "Branch"
+    assert own_mail(lab, "ex2", "ex1") == default
