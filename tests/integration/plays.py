@@ -74,3 +74,18 @@ def play(playbook: str | Path, *arguments: str, variables: dict[str, Any] | None
         for match in _RECAP.finditer(done.stdout)
     }
     return Run(done.returncode, done.stdout, recap, time.monotonic() - began)
+
+
+def tried(
+    trials_of: str, *trials: dict[str, Any], arguments: tuple[str, ...] = (), host: str = "gw1", **variables: Any
+) -> list[Any]:
+    """Run a role's module once for each trial on a gateway, all in one play; return the results in order.
+
+    :param trials_of: the folder of the role's tests, which has the playbook ``trials.yml``.
+    """
+    playbook = Path(__file__).parent / trials_of / "trials.yml"
+    run = play(playbook, *arguments, variables={"trials": trials, "trial_host": host, **variables})
+    marked = [line.partition("RESULTS ")[2] for line in run.output.splitlines() if "RESULTS " in line]
+    assert marked, run.output
+    results: list[Any] = json.loads(json.loads('"' + marked[-1].rstrip('"') + '"'))
+    return results

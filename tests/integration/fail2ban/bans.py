@@ -7,10 +7,11 @@ import json
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
+import plays
 from lab import Lab
 from lab.topology import GATEWAYS
 from plays import Run, play
@@ -19,7 +20,8 @@ from probes.checks import MAIL, wait_for, web
 from strangers import Strangers
 
 CONVERGE = "molecule/fail2ban/converge.yml"
-TRIALS = Path(__file__).with_name("trials.yml")
+#: Runs the module, once for each trial.
+tried = partial(plays.tried, "fail2ban")
 MAILBOX, WRONG = "anna@example.test", "wrong"
 EWS, ACTIVESYNC = "/EWS/Exchange.asmx", "/Microsoft-Server-ActiveSync"
 # molecule/fail2ban/converge.yml
@@ -187,16 +189,3 @@ def restart(lab: Lab, gateway: str) -> None:
 
 def converge(variables: dict[str, Any] | None = None, *arguments: str) -> Run:
     return play(CONVERGE, *arguments, variables=variables)
-
-
-def tried(*trials: dict[str, Any], arguments: tuple[str, ...] = (), host: str = "gw1", **variables: Any) -> list[Any]:
-    """Run the module once for each trial on a gateway, all in one play; return the results in order."""
-    run = play(
-        TRIALS.relative_to(Path(__file__).resolve().parents[3]),
-        *arguments,
-        variables={"trials": trials, "trial_host": host, **variables},
-    )
-    marked = [line.partition("RESULTS ")[2] for line in run.output.splitlines() if "RESULTS " in line]
-    assert marked, run.output
-    results: list[Any] = json.loads(json.loads('"' + marked[-1].rstrip('"') + '"'))
-    return results

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import subprocess
-from pathlib import Path
+from functools import partial
 from typing import Any
 
+import plays
 from lab import Lab
-from plays import Run, play
 
 CONVERGE = "molecule/firewall/converge.yml"
-TRIALS = Path(__file__).with_name("trials.yml")
+#: Runs the module, once for each trial.
+tried = partial(plays.tried, "firewall")
 
 #: Something listens on each of them, on both families; SSH is there anyway.
 LISTENING = (25, 80, 110, 143, 443, 587, 6003, 8080, 9999)
@@ -180,16 +181,3 @@ def show_added(lab: Lab, gateway: str) -> list[str]:
     """Return ufw's own list of its rules, as commands."""
     lines = lab.exec(gateway, ["ufw", "show", "added"]).stdout.splitlines()
     return [line for line in lines if line.startswith("ufw ")]
-
-
-def tried(*trials: dict[str, Any], arguments: tuple[str, ...] = (), host: str = "gw1", **variables: Any) -> list[Any]:
-    """Run the module once for each trial on a gateway, all in one play; return the results in order."""
-    run: Run = play(
-        TRIALS.relative_to(Path(__file__).resolve().parents[3]),
-        *arguments,
-        variables={"trials": trials, "trial_host": host, **variables},
-    )
-    marked = [line.partition("RESULTS ")[2] for line in run.output.splitlines() if "RESULTS " in line]
-    assert marked, run.output
-    results: list[Any] = json.loads(json.loads('"' + marked[-1].rstrip('"') + '"'))
-    return results

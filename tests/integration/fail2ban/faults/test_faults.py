@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import subprocess
 from collections.abc import Iterator
 from typing import Any
 
+import killing
 import pytest
 from bans import FILES, JAILS, active, converge, elements, files, reach, tried, unban
 
@@ -24,27 +24,8 @@ SSH: dict[str, Any] = {
     "max_retry": 4,
 }
 HAPROXY = ["_SYSTEMD_UNIT=haproxy.service SYSLOG_IDENTIFIER=haproxy"]
-# Kills the module's process, which holds the lock, as soon as a path is there.
-WATCH = """
-import glob, os, signal, sys, time
-until = time.monotonic() + 60
-while time.monotonic() < until and not os.path.exists(sys.argv[1]):
-    time.sleep(0.0002)
-for link in glob.glob("/proc/[0-9]*/fd/*"):
-    try:
-        if os.readlink(link) == "/run/postern-fail2ban.lock":
-            os.kill(int(link.split("/")[2]), signal.SIGKILL)
-            print("killed")
-    except OSError:
-        pass
-"""
-# In the place of fail2ban-client: kills who asks for a reload, before it or after it.
-CLIENT = """#!/bin/sh
-[ "$1" = reload ] || exec /usr/bin/fail2ban-client "$@"
-{before}
-kill -9 $PPID
-"""
-
+LOCK = "/run/postern-fail2ban.lock"
+CLIENT = "/usr/bin/fail2ban-client"
 
 STATE = f"""
 {FILES}
@@ -297,41 +278,21 @@ def test_a_check_tells_that_the_server_doesnt_run_nor_will_and_leaves_it(lab: La
             assert lab.exec(gateway, ["systemctl", question, "fail2ban"]).stdout.strip() == answer
 
 
-def killed(lab: Lab, variables: dict[str, Any] | None, path: str = "", client: str = "") -> None:
-    """Run, and kill the module on both gateways at a moment: when a path is there, or when it asks for a reload."""
-    watchers: list[subprocess.Popen[str]] = []
-    for gateway in GATEWAYS:
-        if path:
-            argv = lab.command(gateway, ["python3", "-c", WATCH, path])
-            watchers.append(subprocess.Popen(argv, stdout=subprocess.PIPE, text=True))
-        else:
-            write = "cat >/usr/local/bin/fail2ban-client && chmod 755 /usr/local/bin/fail2ban-client"
-            lab.exec(gateway, ["sh", "-c", write], input=client)
-    try:
-        run = run_role(variables)
-    finally:
-        for gateway in GATEWAYS:
-            lab.exec(gateway, ["rm", "-f", "/usr/local/bin/fail2ban-client"])
-        told = [watcher.communicate(timeout=90)[0].strip() for watcher in watchers]
-    assert told in ([], ["killed", "killed"]), told
-    assert run.status != 0, run.output
-
-
 def test_a_run_that_is_killed_is_healed_by_the_next(lab: Lab) -> None:
     staging = "/etc/fail2ban/.postern-staging"
     before = {gateway: State(lab, gateway) for gateway in GATEWAYS}
     other = {"fail2ban_jails": [{**SSH, "max_retry": 3}, {"name": "new", "filter": "haproxy-logons"}]}
     # While the new files are written; between the swap and the reload; after it.
-    killed(lab, other, path=staging)
+    killing.when_there_is(lab, staging, LOCK, lambda: run_role(other))
     for gateway in GATEWAYS:
         assert active(lab, gateway) == before[gateway].jails
-    killed(lab, other, client=CLIENT.format(before=""))
+    killing.when_it_reloads(lab, CLIENT, lambda: run_role(other))
     for gateway in GATEWAYS:
         assert active(lab, gateway) == before[gateway].jails
         assert "/jail.d/postern-new.local" in "\n".join(files(lab, gateway))
     heal(lab, before)
-    killed(lab, other, path=f"{staging}/old")
-    killed(lab, other, client=CLIENT.format(before='/usr/bin/fail2ban-client "$@"; sleep 1'))
+    killing.when_there_is(lab, f"{staging}/old", LOCK, lambda: run_role(other))
+    killing.when_it_reloads(lab, CLIENT, lambda: run_role(other), afterwards=True)
     heal(lab, before)
 
 

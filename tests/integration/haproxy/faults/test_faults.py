@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import killing
 import pytest
 from gateways import files, info, main_pid
 
@@ -29,26 +29,7 @@ OTHER = {
     "haproxy_extra_configuration": SPARE,
     "haproxy_admin_networks": ["198.51.100.0/24"],
 }
-# Kills the module's process, which holds the lock, as soon as a path is there.
-WATCH = """
-import glob, os, signal, sys, time
-until = time.monotonic() + 60
-while time.monotonic() < until and not os.path.exists(sys.argv[1]):
-    time.sleep(0.0002)
-for link in glob.glob("/proc/[0-9]*/fd/*"):
-    try:
-        if os.readlink(link) == "/run/postern-haproxy.lock":
-            os.kill(int(link.split("/")[2]), signal.SIGKILL)
-            print("killed")
-    except OSError:
-        pass
-"""
-# In the place of systemctl: kills who asks for a reload, before it or after it.
-SYSTEMCTL = """#!/bin/sh
-[ "$1" = reload ] || exec /usr/bin/systemctl "$@"
-{before}
-kill -9 $PPID
-"""
+LOCK = "/run/postern-haproxy.lock"
 
 
 def converge(variables: dict[str, Any] | None = None, *arguments: str) -> Run:
@@ -214,38 +195,19 @@ def test_two_runs_at_once_dont_meet(lab: Lab, as_before: dict[str, State]) -> No
     assert converge().status == 0
 
 
-def killed(lab: Lab, variables: dict[str, Any] | None, path: str = "", systemctl: str = "") -> None:
-    """Run, and kill the module on both gateways at a moment: when a path is there, or when it calls systemctl."""
-    watchers: list[subprocess.Popen[str]] = []
-    for gateway in GATEWAYS:
-        if path:
-            argv = lab.command(gateway, ["python3", "-c", WATCH, path])
-            watchers.append(subprocess.Popen(argv, stdout=subprocess.PIPE, text=True))
-        else:
-            write = "cat >/usr/local/bin/systemctl && chmod 755 /usr/local/bin/systemctl"
-            lab.exec(gateway, ["sh", "-c", write], input=systemctl)
-    try:
-        run = converge(variables)
-    finally:
-        for gateway in GATEWAYS:
-            lab.exec(gateway, ["rm", "-f", "/usr/local/bin/systemctl"])
-        told = [watcher.communicate(timeout=90)[0].strip() for watcher in watchers]
-    assert told in ([], ["killed", "killed"]), told
-    assert run.status != 0, run.output
-    assert serves(lab)
-
-
 def test_a_run_that_is_killed_is_healed_by_the_next(lab: Lab) -> None:
     staging = "/etc/haproxy/.postern-staging"
     before = states(lab)
 
     # While the new files are written and validated: nothing has changed but that folder.
-    killed(lab, OTHER, path=staging)
+    killing.when_there_is(lab, staging, LOCK, lambda: converge(OTHER))
+    assert serves(lab)
     for gateway in GATEWAYS:
         assert [line for line in files(lab, gateway) if ".postern-staging" not in line] == before[gateway].files
         assert info(lab, gateway)["description"] == before[gateway].loaded
     # Between the swap and the reload: the files are new, the running HAProxy isn't.
-    killed(lab, OTHER, systemctl=SYSTEMCTL.format(before=""))
+    killing.when_it_reloads(lab, "/usr/bin/systemctl", lambda: converge(OTHER))
+    assert serves(lab)
     for gateway in GATEWAYS:
         assert files(lab, gateway) != before[gateway].files
         assert info(lab, gateway)["description"] == before[gateway].loaded
@@ -259,8 +221,10 @@ def test_a_run_that_is_killed_is_healed_by_the_next(lab: Lab) -> None:
         assert ".postern-staging" not in " ".join(after[gateway].files)
 
     # And back: while files are swapped, and after the reload.
-    killed(lab, None, path=f"{staging}/old")
-    killed(lab, None, systemctl=SYSTEMCTL.format(before='/usr/bin/systemctl "$@"; sleep 1'))
+    killing.when_there_is(lab, f"{staging}/old", LOCK, converge)
+    assert serves(lab)
+    killing.when_it_reloads(lab, "/usr/bin/systemctl", converge, afterwards=True)
+    assert serves(lab)
     run = converge()
     assert run.status == 0, run.output
     assert states(lab) == before
