@@ -68,7 +68,7 @@ LINT = Part(
 )
 UNIT = Part("unit", [["pytest", "--quiet", "--numprocesses=2"]])
 #: The longest first, so that the last ones end at about the same time.
-SCENARIOS = ("default", "haproxy", "letsencrypt", "exchange", "fail2ban", "sshd", "firewall")
+SCENARIOS = ("default", "exchange", "fail2ban", "haproxy", "letsencrypt", "sshd", "firewall")
 LABS = ("", "2", "3")
 
 

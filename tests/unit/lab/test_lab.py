@@ -104,7 +104,7 @@ def test_a_lab_of_another_checkout_is_not_ours(tmp_path: Path, monkeypatch: pyte
         (tmp_path / "lab.json").write_text(text)
         with pytest.raises(LabError, match="isn't up"):
             Lab.load()
-    (tmp_path / "lab.json").write_text(json.dumps({"checkout": str(module.ROOT), "slot": 101}))
+    (tmp_path / "lab.json").write_text(json.dumps({"checkout": module.OWNER, "slot": 101}))
     assert Lab.load().slot == 101
 
 
