@@ -26,7 +26,7 @@ RELOADS = 20
 PAIRS = 5  # of runs on the converged gateway
 FIREWALL_PAIRS = 5
 MOST_AGAIN, MOST_FIRST = 1.2, 2.0  # of 300 firewall rules against 3
-ROUNDS = 12  # of each configuration in turn
+ROUNDS = 36  # of each configuration in turn
 
 
 def say(text: str) -> None:

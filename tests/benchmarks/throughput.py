@@ -36,18 +36,18 @@ SECONDS, WARM_UP = 1, 0.3  # of one run of h2load; connections are made while it
 IDLE = 15  # seconds in which nobody asks, to know what the health checks cost
 MAILS = 300  # of one run of smtp-source, each over a connection of its own
 
-# Runs each command in turn, so many rounds, every other one backwards; prints name → [[seconds, output], …].
+# Runs each command in turn, so many rounds, every other one backwards; prints name → [[began, seconds, output], …].
 TAKE_TURNS = """
 import json, subprocess, sys, time
 commands, rounds = json.loads(sys.argv[1]), int(sys.argv[2])
 found = {name: [] for name in commands}
 for number in range(rounds):
     for name in list(commands)[:: -1 if number % 2 else 1]:
-        began = time.monotonic()
+        now, began = time.strftime("%H:%M:%S"), time.monotonic()
         done = subprocess.run(commands[name], capture_output=True, text=True, timeout=60)
         if done.returncode:
             sys.exit(f"{' '.join(commands[name])}: {done.stderr or done.stdout}")
-        found[name].append([time.monotonic() - began, done.stdout])
+        found[name].append([now, time.monotonic() - began, done.stdout])
 print(json.dumps(found))
 """
 
@@ -180,8 +180,8 @@ def commands(lab: Lab, gateway: str, protocol: str) -> dict[str, list[str]]:
     return {name: [*load, f"{address}:{port}"] for name, port in PORTS[protocol].items()}
 
 
-def rate(protocol: str, seconds: float, output: str) -> float:
-    """Return requests or mails a second; every one of them must have been served.
+def rate(protocol: str, began: str, seconds: float, output: str) -> float:
+    """Return requests or mails a second; every one of them must have been served, or else it is told since when not.
 
     smtp-source itself ends with an error when a mail isn't accepted.
     """
@@ -189,7 +189,7 @@ def rate(protocol: str, seconds: float, output: str) -> float:
         return MAILS / seconds
     found = re.search(r"requests: (\d+) total.*?(\d+) 2xx", output, re.DOTALL)
     if not found or found[1] != found[2] or found[1] == "0":
-        raise AssertionError(f"Not every request was answered with 200:\n{output}")
+        raise AssertionError(f"Not every request from {began} on was answered with 200:\n{output}")
     return int(found[1]) / SECONDS
 
 
@@ -207,7 +207,12 @@ def compare(lab: Lab, gateway: str, protocol: str, rounds: int) -> list[Measured
     before, began = cpu_times(), time.monotonic()
     told = lab.exec("client", ["python3", "-", asked, str(rounds)], input=TAKE_TURNS).stdout
     after, seconds = cpu_times(), time.monotonic() - began
-    rates = {name: [rate(protocol, *run) for run in runs] for name, runs in json.loads(told).items()}
+    rates = {}
+    for name, runs in json.loads(told).items():
+        try:
+            rates[name] = [rate(protocol, *run) for run in runs]
+        except AssertionError as error:
+            raise AssertionError(f"{gateway}, {name}: {error}") from None
     # What is served while h2load warms up isn't in its numbers, but at the same rate.
     cpu = {
         name: (after[unit] - before[unit] - (before[unit] - quiet[unit]) * seconds / IDLE)
