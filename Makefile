@@ -18,8 +18,10 @@ export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.cache/collections
 # Nothing that is installed for the user's own work takes part, and nothing is left there.
 export ANSIBLE_HOME := $(CURDIR)/.cache/ansible
 export PYTHONUNBUFFERED := 1
-# Where this is set, each of some thousand starts of Python would compile all that it imports anew.
+# Whatever the environment says: otherwise each of a thousand starts of Python compiles all that it imports. Not beside
+# the sources, where Ansible would take it for an inventory.
 unexport PYTHONDONTWRITEBYTECODE
+export PYTHONPYCACHEPREFIX := $(CURDIR)/.cache/bytecode
 
 .PHONY: help
 help: ## This list

@@ -62,7 +62,7 @@ def test_each_request_and_connection_is_one_line_of_the_documented_form(
         "nothing", "<NOSRV>", "404", "no.such", "/nothing",
     ]  # fmt: skip
     assert [http[name] for name in ("frontend", "status", "logon", "tls", "host", "path")] == [
-        "http", "301", "-", "-", MAIL, "/%41",
+        "http", "301", "none", "-", MAIL, "/%41",
     ]  # fmt: skip
     assert [mail[name] for name in ("frontend", "backend", "source", "state")] == ["smtp", "smtp", said["source"], "--"]
     assert v6["client"] == v6_address
