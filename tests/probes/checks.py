@@ -225,6 +225,11 @@ def events(lab: Lab, server: str, kind: str, since: int = 0) -> list[dict[str, A
     return list(journal.read(lab.journal_path(server), kind, since))
 
 
+def last_events(lab: Lab) -> dict[str, int]:
+    """Return the number of each Exchange server's latest event."""
+    return {server: max((event["n"] for event in events(lab, server, "")), default=0) for server in EXCHANGE}
+
+
 def mail(lab: Lab, gateway: str) -> list[Row]:
     """Own domain in from outside by the ordinary connector; relay only from the relay host, by the relay connector."""
     rows = []

@@ -13,7 +13,7 @@ from lab import Lab
 from lab.topology import GATEWAYS
 from plays import play
 from probes import ask
-from probes.checks import EXCHANGE, OPEN, down, events, smtp, wait_for, web
+from probes.checks import EXCHANGE, OPEN, down, events, last_events, smtp, wait_for, web
 
 CONVERGE = "molecule/haproxy/converge.yml"
 HTTPS = [*OPEN, "ecp", "powershell"]
@@ -73,7 +73,7 @@ def test_what_is_sick_leaves_and_nothing_else(lab: Lab, sick_servers: list[str])
     for gateway in GATEWAYS:
         assert wait_for(lambda gateway=gateway: down(lab, gateway) == sick_servers, 60), (gateway, down(lab, gateway))
 
-    since = {server: max(event["n"] for event in events(lab, server, "")) for server in EXCHANGE}
+    since = last_events(lab)
     for gateway in GATEWAYS:
         mark, address = uuid4().hex, lab.address(gateway, "outside")
         mails = [{**smtp(lab, gateway, "outside", "anna@example.test"), "helo": f"{mark}.example"} for _ in range(4)]

@@ -11,7 +11,7 @@ import pytest
 
 from lab import Lab
 from probes import ask
-from probes.checks import CLOSED, EXCHANGE, MAIL, OPEN, events, web
+from probes.checks import CLOSED, EXCHANGE, MAIL, OPEN, events, last_events, web
 from strangers import Strangers
 
 CRLF = "\r\n"
@@ -100,11 +100,6 @@ def seen_closed(lab: Lab, since: dict[str, int]) -> list[str]:
         if event["kind"] in ("http_request", "http_logon", "http_poll")
         and (event["directory"] in CLOSED or re.match(r"/(ecp|powershell)\b", event["path"].lower()))
     ]
-
-
-def last_events(lab: Lab) -> dict[str, int]:
-    """Return the number of each server's latest event."""
-    return {server: max((event["n"] for event in events(lab, server, "")), default=0) for server in EXCHANGE}
 
 
 def test_closed_directories_stay_closed_however_they_are_spelt(lab: Lab, gateway: str, strangers: Strangers) -> None:

@@ -16,7 +16,7 @@ from gateways import info, main_pid
 from lab import Lab
 from lab.topology import GATEWAYS
 from probes import ask
-from probes.checks import EXCHANGE, MAIL, delivered, events, wait_for, web
+from probes.checks import EXCHANGE, MAIL, delivered, events, last_events, wait_for, web
 from strangers import Strangers
 
 # Longer than every short timeout: headers (15 s), queue (30 s, of which nobody has any), checks.
@@ -170,12 +170,12 @@ def test_slow_clients_are_cut_off(lab: Lab, meanwhile: Meanwhile, gateway: str) 
 
 
 def test_a_client_that_gives_up_leaves_nothing_at_the_server(lab: Lab, gateway: str, strangers: Strangers) -> None:
-    source = strangers.address()
+    source, since = strangers.address(), last_events(lab)
     (answer,) = ask(lab, "client", web(lab, gateway, "/owa/hold?seconds=60", timeout=2, source=source))
     assert "TimeoutError" in answer["error"]
 
     def phases() -> list[str]:
-        polls = [event for server in EXCHANGE for event in events(lab, server, "http_poll")]
+        polls = [event for server in EXCHANGE for event in events(lab, server, "http_poll", since[server])]
         return [event["phase"] for event in polls if event["forwarded_for"] == source]
 
     assert wait_for(lambda: phases() == ["begin", "broken"], 20), phases()
