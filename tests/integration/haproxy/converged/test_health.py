@@ -13,7 +13,7 @@ from lab import Lab
 from lab.topology import GATEWAYS
 from plays import play
 from probes import ask
-from probes.checks import EXCHANGE, OPEN, down, events, last_events, smtp, wait_for, web
+from probes.checks import OPEN, down, events, last_events, smtp, wait_for, web
 
 CONVERGE = "molecule/haproxy/converge.yml"
 HTTPS = [*OPEN, "ecp", "powershell"]

@@ -110,9 +110,10 @@ def meanwhile(lab: Lab, strangers: Strangers) -> Meanwhile:
         mark = found.marks[gateway]
         asked = dialogues(lab, gateway, mark, strangers)
         pollers = {asked[name]["source"] for name in ("poll", "notification")}
+        since = last_events(lab)
 
         def begun() -> bool:
-            polls = [event for server in EXCHANGE for event in events(lab, server, "http_poll")]
+            polls = [event for server in EXCHANGE for event in events(lab, server, "http_poll", since[server])]
             return {event["forwarded_for"] for event in polls} >= pollers
 
         with ThreadPoolExecutor() as pool:
