@@ -1,5 +1,6 @@
 import copy
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -155,6 +156,42 @@ def test_a_host_is_made_anew_when_what_it_reads_changes(tmp_path: Path, monkeypa
         after = specs()
         assert {host for host in before if before[host] != after[host]} == affected
         before = after
+
+
+def test_a_command_in_a_host_may_do_what_the_host_may() -> None:
+    command = podman.inside(os.getpid(), ["id", "-un"], {"LAB_HOST": "gw1"})
+    assert command[:2] == ["nsenter", f"--target={os.getpid()}"]
+    assert command[-3:] == ["LAB_HOST=gw1", "id", "-un"]
+    assert command[command.index("env") + 1] == "-i"
+    (bounds,) = (word for word in command if word.startswith("--bounding-set=-all,"))
+    assert bounds.count("+cap_") == int(bounding_set(), 16).bit_count()
+
+
+def bounding_set() -> str:
+    return Path("/proc/self/status").read_text().partition("CapBnd:")[2].split()[0]
+
+
+def test_a_host_that_was_restarted_is_found_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    first = subprocess.Popen(["sleep", "60"])
+    processes = iter([first.pid, os.getpid(), 0])
+
+    def process(container: str) -> int:
+        asked.append(container)
+        return next(processes)
+
+    monkeypatch.setattr(module, "first_process", process)
+    lab = Lab(101)
+    for _ in range(2):
+        assert lab.command("gw1", ["true"])[1] == f"--target={first.pid}"
+    assert asked == ["postern-101-gw1"]
+    first.kill()
+    first.wait()
+    assert podman.start_time(first.pid) == ""
+    assert lab.command("gw1", ["true"])[1] == f"--target={os.getpid()}"
+    assert len(asked) == 2
+    with pytest.raises(LabError, match=r"^The host 'gw2' isn't up: run 'make lab'\.$"):
+        lab.exec("gw2", ["true"], check=False)
 
 
 STATE: dict[str, Any] = {
