@@ -11,6 +11,7 @@ these files?" is put to the process itself, and a run that was cut short between
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import re
 import socket
 from collections.abc import Iterable, Iterator, Mapping
@@ -129,12 +130,15 @@ class ServerState:
     """One server of one backend.
 
     Attributes:
+        address, port: Where it is.
         drained: It was taken out by hand: it gets nothing new, and keeps what it has.
         line: What ``show servers state`` says of it, which HAProxy reads again at its start.
     """
 
     backend: str
     server: str
+    address: str
+    port: str
     drained: bool
     line: str
 
@@ -158,8 +162,55 @@ def server_states(answer: str) -> list[ServerState]:
     for line in lines[2:]:
         values = dict(zip(names, line.split(), strict=False))
         drained = bool(int(values["srv_admin_state"]) & _FORCED_DRAIN)
-        found.append(ServerState(values["be_name"], values["srv_name"], drained, line))
+        place = values["srv_addr"], values["srv_port"]
+        found.append(ServerState(values["be_name"], values["srv_name"], *place, drained, line))
     return found
+
+
+_SECTION = re.compile(r"(?P<kind>[a-z-]+)(?: +(?P<name>\S+))?")
+_SERVER = re.compile(r"\s+server\s+(?P<name>\S+)\s+(?P<address>\S+):(?P<port>\d+)(?:\s|$)")
+
+
+def configured_servers(configuration: str) -> dict[tuple[str, str], tuple[str, str]]:
+    """Return (backend, server) → (address or name, port) of the servers in a configuration.
+
+    >>> configured_servers("backend owa\\n  server ex1 [2001:db8::1]:443 weight 100\\n")
+    {('owa', 'ex1'): ('2001:db8::1', '443')}
+    """
+    found, backend = {}, ""
+    for line in configuration.splitlines():
+        if section := _SECTION.match(line):
+            backend = section["name"] or "" if section["kind"] in ("backend", "listen") else ""
+        elif backend and (server := _SERVER.match(line)):
+            found[backend, server["name"]] = server["address"].strip("[]"), server["port"]
+    return found
+
+
+def _moved(state: ServerState, configured: tuple[str, str] | None) -> bool:
+    """Tell whether a server is somewhere else from now on; a name may stand for any address."""
+    if configured is None or configured[1] != state.port:
+        return configured is not None
+    try:
+        return ipaddress.ip_address(configured[0]) != ipaddress.ip_address(state.address)
+    except ValueError:
+        return False
+
+
+def states_for(answer: str, configuration: str) -> str:
+    """Return a server state file for a process that starts with a configuration.
+
+    A server that is at another address from now on is another server: nothing is known of it, but that somebody drained
+    what has its name.
+
+    :param answer: of ``show servers state``.
+    """
+    configured = configured_servers(configuration)
+    known = [
+        state.line
+        for state in server_states(answer)
+        if state.drained or not _moved(state, configured.get((state.backend, state.server)))
+    ]
+    return "\n".join([*answer.strip().splitlines()[:2], *known]) + "\n"
 
 
 def drained_file(answer: str) -> str:
@@ -179,20 +230,20 @@ def write_states(path: Path, text: str) -> None:
 
 
 @contextmanager
-def handed_over(socket_path: str, state_file: Path) -> Iterator[None]:
-    """While this lasts, a process that starts knows of the servers what the running one knows.
+def handed_over(socket_path: str, state_file: Path, configuration: str) -> Iterator[None]:
+    """While this lasts, a process that starts with this configuration knows of its servers what the running one knows.
 
     It would take each for healthy until its second failed check otherwise, and send people to a sick one meanwhile.
     Afterwards the file holds the drained servers alone again: what is known of the others gets old.
     """
     try:
         answer = ask(socket_path, "show servers state")
-        afterwards = drained_file(answer)
+        meanwhile, afterwards = states_for(answer, configuration), drained_file(answer)
         known = state_file.exists()
     except (OSError, ValueError):
         known = False
     if known:
-        write_states(state_file, answer)
+        write_states(state_file, meanwhile)
     try:
         yield
     finally:

@@ -308,7 +308,9 @@ class Configuration:
         """
         since = f"@{time.time():.6f}"
         before = running(self.socket)
-        with handed_over(self.socket, self.folder / STATES):
+        main = self.folder / MAIN
+        coming = main.read_text(encoding="utf-8", errors="replace") if main.exists() else ""
+        with handed_over(self.socket, self.folder / STATES, coming):
             return self._reload(wanted, since, before)
 
     def _reload(self, wanted: str | None, since: str, before: Running | None) -> str:

@@ -1,5 +1,6 @@
 """A server is drained in a real HAProxy, and stays so when that is started again."""
 
+import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -10,8 +11,10 @@ import pytest
 from ansible_collections.postern.mail_gateway.plugins.module_utils.haproxy_runtime import (
     ServerState,
     ask,
+    configured_servers,
     drained_file,
     server_states,
+    states_for,
 )
 from ansible_collections.postern.mail_gateway.plugins.modules import haproxy_server as module
 
@@ -176,6 +179,62 @@ def test_states_of_3_0() -> None:
     assert drained_file(ANSWER).splitlines() == [*ANSWER.splitlines()[:2], states[0].line, states[3].line]
     assert server_states(drained_file(ANSWER)) == [states[0], states[3]]
     assert isinstance(states[0], ServerState)
+
+
+def test_places_of_servers_in_a_configuration() -> None:
+    configuration = """\
+frontend https
+    bind :443
+backend owa from exchange
+    server ex1 10.1.1.21:443 weight 100
+    server ex2 [2001:db8::22]:443
+listen other
+\tserver ex1 ex1.example.test:8080
+frontend smtp
+    default_backend owa
+"""
+    assert configured_servers(configuration) == {
+        ("owa", "ex1"): ("10.1.1.21", "443"),
+        ("owa", "ex2"): ("2001:db8::22", "443"),
+        ("other", "ex1"): ("ex1.example.test", "8080"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("place", "known"),
+    [
+        ("10.1.1.22:443", True),
+        ("ex2.example.test:443", True),
+        ("10.1.1.23:443", False),
+        ("10.1.1.22:444", False),
+        ("[2001:db8::22]:443", False),
+    ],
+)
+def test_what_is_known_of_a_server_is_of_its_place(place: str, known: bool) -> None:
+    handed = states_for(ANSWER, f"backend owa\n    server ex1 10.9.9.9:443\n    server ex2 {place}\n")
+    # One that was drained is known by its name, wherever it is, and what isn't in here may be somewhere else.
+    expected = [("owa", "ex1"), *([("owa", "ex2")] if known else []), ("smtp", "ex1"), ("smtp", "ex2")]
+    assert [(state.backend, state.server) for state in server_states(handed)] == expected
+
+
+def test_a_server_that_moved_starts_as_it_is_found(serve: Serve, state_file: Path) -> None:
+    """ex1 and ex2 are down; then ex1 is somewhere else. Nothing listens there either, but nobody knows that yet."""
+    checked = BACKENDS.replace("127.0.0.1:1\n", "127.0.0.1:1 check inter 60s rise 1 fall 1\n")
+    moved = checked.replace("server ex1 127.0.0.1:1", "server ex1 127.0.0.1:2")
+
+    def up(path: Path) -> set[str]:
+        states = server_states(ask(str(path), "show servers state"))
+        return {f"{state.backend}/{state.server}" for state in states if state.line.split()[5] == "2"}
+
+    line = f"server-state-file {state_file}"
+    with serve(line, checked.replace("inter 60s", "inter 100ms")) as path:
+        deadline = time.monotonic() + 10
+        while up(path) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        state_file.write_text(states_for(ask(str(path), "show servers state"), moved))
+    with serve(line, moved) as path:
+        # The very first server is checked at once, so it may be found already.
+        assert up(path) - {"owa/ex1"} == {"smtp/ex1"}
 
 
 @pytest.mark.parametrize("answer", ["", "1\n", "Unknown command.\n", "2\n# be_id be_name\n", "1\nno header\n"])
