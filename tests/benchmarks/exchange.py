@@ -9,6 +9,7 @@ own time for each cmdlet.
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -19,11 +20,12 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests" / "unit" / "exchange"), str(ROOT / ".cache" / "collections")]
 
 from organisation import Machine, converged, relay_connector  # noqa: E402
-from shell import Action, Windows, over_powershell, over_python  # noqa: E402
+from shell import Action, Windows, over_powershell, over_python, powershell  # noqa: E402
 
 ROUNDS = 15
 WHOLE_ROUNDS = 3
 BINDING = 3000
+MANY = 100
 
 
 def wanted(number: int) -> list[dict[str, Any]]:
@@ -81,10 +83,26 @@ def in_all(number: int) -> float:
     return min(rounds)
 
 
+def own_start() -> float:
+    """The best of a few starts of PowerShell that do nothing."""
+    rounds = []
+    for _ in range(WHOLE_ROUNDS):
+        begin = time.perf_counter()
+        subprocess.run([powershell(), "-NoProfile", "-Command", "1"], check=True, capture_output=True)
+        rounds.append(time.perf_counter() - begin)
+    return min(rounds)
+
+
 def main() -> None:
-    """Print a line for each number of connectors."""
-    for number in (1, 100):
-        print(f"{number:4} connectors: controller {controller(number) * 1000:6.1f} ms, in all {in_all(number):5.2f} s")
+    """Print a line for each number of connectors, and what many are to one."""
+    start, whole = own_start(), {}
+    for number in (1, MANY):
+        whole[number] = in_all(number)
+        print(f"{number:4} connectors: controller {controller(number) * 1000:6.1f} ms, in all {whole[number]:5.2f} s")
+    without = (whole[MANY] - start) / (whole[1] - start)
+    print(
+        f"{MANY} : 1 = {whole[MANY] / whole[1]:.2f} in all, {without:.2f} without PowerShell's own start ({start:.2f} s)"
+    )
 
 
 if __name__ == "__main__":

@@ -45,7 +45,12 @@ function ConvertTo-PlainJson {
         return $Value.ToString([Globalization.CultureInfo]::InvariantCulture)
     }
     if ($Value -is [Collections.IDictionary]) {
-        $pairs = foreach ($key in $Value.Keys) { (ConvertTo-JsonString $key) + ':' + (ConvertTo-PlainJson $Value[$key]) }
+        # Most of an object are plain texts. A call for each would take longer than all the rest.
+        $pairs = foreach ($key in $Value.Keys) {
+            $item = $Value[$key]
+            if ($item -is [string] -and ($key + $item) -cnotmatch '[^\x20-\x7e]|["\\]') { '"' + $key + '":"' + $item + '"' }
+            else { (ConvertTo-JsonString $key) + ':' + (ConvertTo-PlainJson $item) }
+        }
         return '{' + (@($pairs) -join ',') + '}'
     }
     if ($Value -is [Collections.IEnumerable]) {

@@ -2,11 +2,12 @@
 # It is no Exchange: it takes what it is given and gives it back.
 
 $State = $null
+$Permissions = $null
 function Read-State {
     if ($null -eq $script:State) { $script:State = ConvertFrom-Json -InputObject ([IO.File]::ReadAllText($env:FAKE_EXCHANGE)) }
     $script:State
 }
-function Write-State { param($State) [IO.File]::WriteAllText($env:FAKE_EXCHANGE, (ConvertTo-Json -InputObject $State -Depth 9)) }
+function Write-State { param($State) $script:Permissions = $null; [IO.File]::WriteAllText($env:FAKE_EXCHANGE, (ConvertTo-Json -InputObject $State -Depth 9)) }
 
 function Write-Call {
     param([string] $Name, $Bound)
@@ -40,7 +41,12 @@ function Get-ReceiveConnector {
 function Get-ADPermission {
     [CmdletBinding()] param($Identity)
     Write-Call 'Get-ADPermission' $PSBoundParameters
-    foreach ($entry in (Read-State).permissions) { if ($entry.Identity -eq $Identity) { $entry } }
+    # A search through all of them for each connector would be the longest part of a run with many.
+    if ($null -eq $script:Permissions) {
+        $script:Permissions = @{}
+        foreach ($entry in (Read-State).permissions) { $script:Permissions[$entry.Identity] = @($script:Permissions[$entry.Identity]) + $entry }
+    }
+    foreach ($entry in $script:Permissions[$Identity]) { if ($null -ne $entry) { $entry } }
 }
 
 function Get-ExchangeDiagnosticInfo {
