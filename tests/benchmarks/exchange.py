@@ -100,9 +100,7 @@ def main() -> None:
         whole[number] = in_all(number)
         print(f"{number:4} connectors: controller {controller(number) * 1000:6.1f} ms, in all {whole[number]:5.2f} s")
     without = (whole[MANY] - start) / (whole[1] - start)
-    print(
-        f"{MANY} : 1 = {whole[MANY] / whole[1]:.2f} in all, {without:.2f} without PowerShell's own start ({start:.2f} s)"
-    )
+    print(f"{MANY} : 1 = {whole[MANY] / whole[1]:.2f} in all, {without:.2f} without PowerShell's start ({start:.2f} s)")
 
 
 if __name__ == "__main__":

@@ -33,6 +33,10 @@ function ConvertTo-JsonString {
     '"' + $Text + '"'
 }
 
+# What has to be escaped in JSON, or is for safety. Most values are plain texts, and a call for each of those would take
+# longer than all the rest of an object.
+$UnplainText = '[^\x20-\x7e]|["\\]'
+
 function ConvertTo-PlainJson {
     # In place of ConvertTo-Json, which makes numbers of enumerations and objects of arrays that passed a pipeline.
     param($Value)
@@ -45,16 +49,17 @@ function ConvertTo-PlainJson {
         return $Value.ToString([Globalization.CultureInfo]::InvariantCulture)
     }
     if ($Value -is [Collections.IDictionary]) {
-        # Most of an object are plain texts. A call for each would take longer than all the rest.
         $pairs = foreach ($key in $Value.Keys) {
             $item = $Value[$key]
-            if ($item -is [string] -and ($key + $item) -cnotmatch '[^\x20-\x7e]|["\\]') { '"' + $key + '":"' + $item + '"' }
+            if ($item -is [string] -and ($key + $item) -cnotmatch $UnplainText) { '"' + $key + '":"' + $item + '"' }
             else { (ConvertTo-JsonString $key) + ':' + (ConvertTo-PlainJson $item) }
         }
         return '{' + (@($pairs) -join ',') + '}'
     }
     if ($Value -is [Collections.IEnumerable]) {
-        $items = foreach ($item in $Value) { ConvertTo-PlainJson $item }
+        $items = foreach ($item in $Value) {
+            if ($item -is [string] -and $item -cnotmatch $UnplainText) { '"' + $item + '"' } else { ConvertTo-PlainJson $item }
+        }
         return '[' + (@($items) -join ',') + ']'
     }
     ConvertTo-JsonString ([string]$Value)

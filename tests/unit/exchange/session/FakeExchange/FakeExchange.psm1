@@ -12,7 +12,9 @@ function Write-State { param($State) $script:Permissions = $null; [IO.File]::Wri
 function Write-Call {
     param([string] $Name, $Bound)
     $table = [ordered]@{ command = $Name }
-    foreach ($key in @($Bound.Keys | Sort-Object)) {
+    $keys = [string[]]@($Bound.Keys)
+    [Array]::Sort($keys)
+    foreach ($key in $keys) {
         if ($key -ne 'ErrorAction') { $table[$key] = $Bound[$key] }
     }
     [IO.File]::AppendAllText("$env:FAKE_EXCHANGE.calls", (ConvertTo-Json -InputObject $table -Depth 9 -Compress) + "`n")
