@@ -167,6 +167,8 @@ def provision(lab: Lab, gateway: str) -> None:
     inventory.write_text(json.dumps({"exchange": {"hosts": servers}}), encoding="utf-8")
     limited = ("--limit", f"{gateway},localhost")
     converged(play("playbooks/gateway.yml", "-i", str(inventory), *limited, variables={"mail_gateway": declared}))
+    # The client may have been banned by whatever ran in the lab before.
+    lab.exec(gateway, ["fail2ban-client", "unban", "--all"])
 
 
 def commands(lab: Lab, gateway: str, protocol: str) -> dict[str, list[str]]:
