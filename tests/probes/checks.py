@@ -372,14 +372,23 @@ def failed_logon(lab: Lab, gateway: str, network: str) -> dict[str, Any]:
     return {**web(lab, gateway, "/owa/auth.owa", network, headers=kind), "method": "POST", "body": body}
 
 
-# HAProxy counts failed logons for ten minutes, and whoever tries again meanwhile is banned again.
-FORGIVE = """
+_FORGIVE = """
 import socket, sys
 with socket.socket(socket.AF_UNIX) as haproxy:
     haproxy.connect("/run/haproxy/admin.sock")
     haproxy.sendall(f"clear table clients key ::ffff:{sys.argv[1]}\\n".encode())
     sys.exit(haproxy.recv(1000).decode().strip() or 0)
 """
+
+
+def let_in(lab: Lab, gateway: str) -> None:
+    """Let the outside client in again, whatever it did.
+
+    HAProxy counts failed logons for ten minutes, and whoever tries again meanwhile is held and banned once more.
+    """
+    address = lab.address("client", "outside")
+    lab.exec(gateway, ["python3", "-c", _FORGIVE, address])
+    lab.exec(gateway, ["fail2ban-client", "unban", address])
 
 
 def bans(lab: Lab, gateway: str) -> list[Row]:
@@ -395,8 +404,7 @@ def bans(lab: Lab, gateway: str) -> list[Row]:
         (answer,) = ask(lab, "client", owa)
         (held,) = waiting.result()
     (admins,) = ask(lab, "admin", web(lab, gateway, "/owa/", "admin"))
-    lab.exec(gateway, ["python3", "-c", FORGIVE, lab.address("client", "outside")])
-    lab.exec(gateway, ["fail2ban-client", "unban", lab.address("client", "outside")])
+    let_in(lab, gateway)
     back = wait_for(lambda: "status" in ask(lab, "client", owa)[0])
     return [
         Row("client", "6 failed logons at OWA, then GET /owa/", came(answer), banned and "error" in answer),
