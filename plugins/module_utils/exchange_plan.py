@@ -133,8 +133,12 @@ def _name_of(wish: ConnectorWish, server: Server) -> str:
     return default_name(server) if wish.default else wish.name.replace(SERVER_PLACE, server.name)
 
 
+def _comment_of(connector: Connector) -> str:
+    return str(connector.raw.get("Comment") or "")
+
+
 def _is_ours(connector: Connector) -> bool:
-    return MARK in str(connector.raw.get("Comment") or "")
+    return MARK in _comment_of(connector)
 
 
 def _wanted_of(wish: ConnectorWish, existing: Connector | None) -> dict[str, Wanted]:
@@ -155,7 +159,7 @@ def _comment(wish: ConnectorWish, text: str, ours: str) -> Wanted:
 
 def _added_ranges(connector: Connector) -> frozenset[Range]:
     """The ranges that were added from here to a connector of others."""
-    found = _ADDED.search(str(connector.raw.get("Comment") or ""))
+    found = _ADDED.search(_comment_of(connector))
     try:
         return RANGES.read_many(found["ranges"].split(", ")) if found else frozenset()
     except Unfit:
@@ -178,13 +182,13 @@ def _remembering_ranges(wish: ConnectorWish, existing: Connector) -> dict[str, W
     actual = actual_value(entry, existing.raw.get("RemoteIPRanges"))
     if isinstance(actual, Unread):
         return wanted
-    stale = (added & actual) - ranges.add
-    if not (actual - stale - ranges.remove) | ranges.add:
-        stale = frozenset()  # a connector without any range is refused
-    wanted["RemoteIPRanges"] = replace(ranges, remove=ranges.remove | stale)
-    kept = ((added & actual) - stale | (added & ranges.add) | (ranges.add - actual)) - ranges.remove
+    without_stale = replace(ranges, remove=ranges.remove | (added - ranges.add))
+    if without_stale.resulting(actual):  # a connector without any range is refused
+        ranges = without_stale
+    wanted["RemoteIPRanges"] = ranges
+    kept = ranges.resulting(actual) & (added | (ranges.add - actual))
     record = f"[postern.mail_gateway added {', '.join(str(item) for item in sorted(kept))}]" if kept else ""
-    comment = str(existing.raw.get("Comment") or "")
+    comment = _comment_of(existing)
     if record or _ADDED.search(comment):
         wanted["Comment"] = _comment(wish, _ADDED.sub("", comment), record)
     return wanted

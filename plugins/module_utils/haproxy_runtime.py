@@ -14,7 +14,7 @@ import hashlib
 import ipaddress
 import re
 import socket
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -205,12 +205,15 @@ def states_for(answer: str, configuration: str) -> str:
     :param answer: of ``show servers state``.
     """
     configured = configured_servers(configuration)
-    known = [
-        state.line
-        for state in server_states(answer)
-        if state.drained or not _moved(state, configured.get((state.backend, state.server)))
-    ]
-    return "\n".join([*answer.strip().splitlines()[:2], *known]) + "\n"
+    return _state_file(
+        answer, lambda state: state.drained or not _moved(state, configured.get((state.backend, state.server)))
+    )
+
+
+def _state_file(answer: str, holds: Callable[[ServerState], bool]) -> str:
+    """Return a server state file that holds some of the servers of an answer to ``show servers state``."""
+    lines = [state.line for state in server_states(answer) if holds(state)]
+    return "\n".join([*answer.strip().splitlines()[:2], *lines]) + "\n"
 
 
 def drained_file(answer: str) -> str:
@@ -218,8 +221,7 @@ def drained_file(answer: str) -> str:
 
     :param answer: of ``show servers state``.
     """
-    header = answer.strip().splitlines()[:2]
-    return "\n".join([*header, *(state.line for state in server_states(answer) if state.drained)]) + "\n"
+    return _state_file(answer, lambda state: state.drained)
 
 
 def write_states(path: Path, text: str) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests" / "unit" / "exchange"), str(ROOT / ".cache" / "collections")]
 
+# They are found by the path that was just set, so they can't stand above (E402).
 from organisation import Machine, converged, relay_connector  # noqa: E402
 from shell import Action, Windows, over_powershell, over_python, powershell  # noqa: E402
 

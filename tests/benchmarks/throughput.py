@@ -21,6 +21,7 @@ from pathlib import Path
 from lab import Lab
 from lab.declaration import declaration
 from plays import ROOT, Run, play
+from probes.checks import let_in
 
 HERE = Path(__file__).parent
 GENERATED = ROOT / ".cache" / "benchmarks"
@@ -167,8 +168,7 @@ def provision(lab: Lab, gateway: str) -> None:
     inventory.write_text(json.dumps({"exchange": {"hosts": servers}}), encoding="utf-8")
     limited = ("--limit", f"{gateway},localhost")
     converged(play("playbooks/gateway.yml", "-i", str(inventory), *limited, variables={"mail_gateway": declared}))
-    # The client may have been banned by whatever ran in the lab before.
-    lab.exec(gateway, ["fail2ban-client", "unban", "--all"])
+    let_in(lab, gateway)  # whatever ran in the lab before may have left the client banned
 
 
 def commands(lab: Lab, gateway: str, protocol: str) -> dict[str, list[str]]:
@@ -182,7 +182,7 @@ def commands(lab: Lab, gateway: str, protocol: str) -> dict[str, list[str]]:
     return {name: [*load, f"{address}:{port}"] for name, port in PORTS[protocol].items()}
 
 
-def rate(protocol: str, began: str, seconds: float, output: str) -> float:
+def rate(protocol: str, asked: str, began: str, seconds: float, output: str) -> float:
     """Return requests or mails a second; every one of them must have been served, or else it is told since when not.
 
     smtp-source itself ends with an error when a mail isn't accepted.
@@ -191,7 +191,7 @@ def rate(protocol: str, began: str, seconds: float, output: str) -> float:
         return MAILS / seconds
     found = re.search(r"requests: (\d+) total.*?(\d+) 2xx", output, re.DOTALL)
     if not found or found[1] != found[2] or found[1] == "0":
-        raise AssertionError(f"Not every request from {began} on was answered with 200:\n{output}")
+        raise AssertionError(f"{asked}: not every request from {began} on was answered with 200:\n{output}")
     return int(found[1]) / SECONDS
 
 
@@ -209,12 +209,9 @@ def compare(lab: Lab, gateway: str, protocol: str, rounds: int) -> list[Measured
     before, began = cpu_times(), time.monotonic()
     told = lab.exec("client", ["python3", "-", asked, str(rounds)], input=TAKE_TURNS).stdout
     after, seconds = cpu_times(), time.monotonic() - began
-    rates = {}
-    for name, runs in json.loads(told).items():
-        try:
-            rates[name] = [rate(protocol, *run) for run in runs]
-        except AssertionError as error:
-            raise AssertionError(f"{gateway}, {name}: {error}") from None
+    rates = {
+        name: [rate(protocol, f"{gateway}, {name}", *run) for run in runs] for name, runs in json.loads(told).items()
+    }
     # What is served while h2load warms up isn't in its numbers, but at the same rate.
     cpu = {
         name: (after[unit] - before[unit] - (before[unit] - quiet[unit]) * seconds / IDLE)

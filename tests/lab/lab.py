@@ -28,6 +28,7 @@ from lab.podman import (
     networks,
     podman,
     remove_containers,
+    run,
     start_time,
 )
 from lab.topology import HOSTS, NETWORKS
@@ -178,18 +179,7 @@ class Lab:
         timeout: float,
     ) -> subprocess.CompletedProcess[str]:
         what = f"'{' '.join(argv[:4])}' on {host}"
-        try:
-            done = subprocess.run(
-                self.command(host, argv, environment),
-                input=data,
-                capture_output=True,
-                text=True,
-                timeout=timeout,
-                check=False,
-                stdin=subprocess.DEVNULL if data is None else None,
-            )
-        except subprocess.TimeoutExpired as error:
-            raise LabError(f"{what} did not finish within {timeout:.0f} seconds.") from error
+        done = run(self.command(host, argv, environment), what, data, timeout)
         if check and done.returncode:
             said = last_line(done.stderr or done.stdout)
             raise LabError(f"{what} ended with status {done.returncode}: {said}")

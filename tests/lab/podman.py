@@ -80,6 +80,33 @@ def inside(number: int, argv: Sequence[str], environment: Mapping[str, str]) -> 
     return [*entering, "env", "-i", *assignments, *argv]
 
 
+def run(
+    command: Sequence[str],
+    what: str,
+    data: str | None,
+    timeout: float | None,
+    environment: Mapping[str, str] | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """Run a command with this text on standard input (none: nothing), and return what it printed.
+
+    Raises:
+        LabError: It took more seconds than ``timeout``; the sentence begins with ``what``.
+    """
+    try:
+        return subprocess.run(
+            command,
+            input=data,
+            capture_output=True,
+            text=True,
+            env=environment,
+            timeout=timeout,
+            check=False,
+            stdin=subprocess.DEVNULL if data is None else None,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise LabError(f"{what} did not finish within {timeout:.0f} seconds.") from error
+
+
 def podman(
     *arguments: str, data: str | None = None, check: bool = True, timeout: float | None = 300
 ) -> subprocess.CompletedProcess[str]:
@@ -96,20 +123,9 @@ def podman(
     """
     what = " ".join(arguments[:2])
     try:
-        done = subprocess.run(
-            ["podman", *arguments],
-            input=data,
-            capture_output=True,
-            text=True,
-            env=ENVIRONMENT,
-            timeout=timeout,
-            check=False,
-            stdin=subprocess.DEVNULL if data is None else None,
-        )
+        done = run(["podman", *arguments], f"'podman {what}'", data, timeout, ENVIRONMENT)
     except FileNotFoundError as error:
         raise LabError("The program podman isn't installed: run 'make setup'.") from error
-    except subprocess.TimeoutExpired as error:
-        raise LabError(f"'podman {what}' did not finish within {timeout:.0f} seconds.") from error
     if check and done.returncode:
         raise LabError(f"'podman {what}' failed: {last_line(done.stderr)}")
     return done
