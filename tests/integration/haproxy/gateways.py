@@ -8,25 +8,13 @@ import time
 from typing import Any
 
 from lab import Lab
+from probes.checks import runtime
 
-_ASK = """
-import socket, sys
-with socket.socket(socket.AF_UNIX) as client:
-    client.connect("/run/haproxy/admin.sock")
-    client.sendall(sys.argv[1].encode() + b"\\n")
-    while block := client.recv(65536):
-        sys.stdout.buffer.write(block)
-"""
 # Every file below /etc/haproxy, with its mode, owner and digest; symbolic links by what they point to.
 _FILES = """
 find /etc/haproxy -printf '%y %m %u:%g %p %l\\n' | sort
 find /etc/haproxy -type f -exec sha256sum {} + | sort -k 2
 """
-
-
-def runtime(lab: Lab, gateway: str, command: str) -> str:
-    """Return the running HAProxy's answer to a command of its runtime API."""
-    return lab.exec(gateway, ["python3", "-c", _ASK, command]).stdout
 
 
 def info(lab: Lab, gateway: str) -> dict[str, str]:
