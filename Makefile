@@ -41,9 +41,13 @@ setup: python ## Debian packages, a virtual environment and the lab's images; al
 	@$(PYTHON) tests/setup/setup.py --images
 
 .PHONY: demo
-demo: setup ## The lab, both sides of the gateways provisioned, and real traffic through them
+demo: demo-begins setup ## The lab, both sides of the gateways provisioned, and real traffic through them
 	@$(LAB) up
 	@python tests/demo/demo.py
+
+.PHONY: demo-begins
+demo-begins:
+	@echo "The demonstration; this takes about 4 minutes on two cores the first time, and 2 again."
 
 .PHONY: test
 test: python ## Everything that must pass: lint, unit, molecule, integration
@@ -66,6 +70,7 @@ molecule: setup ## One scenario in the lab: SCENARIO= a folder of molecule/
 trials: setup ## Every way to lock oneself out, tried on real hosts; writes docs/lockout-trials.md
 	@$(LAB) up
 	@POSTERN_TRIALS_PAGE=1 pytest tests/integration/lockouts
+	@tests/powershell/source/selftest.sh "$$(PYTHONPATH=tests $(PYTHON) -c 'import powershell; print(powershell.find())')"
 
 .PHONY: bench
 bench: setup ## Measure, and compare with a bare configuration

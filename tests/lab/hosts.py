@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from lab import zones
+from lab.errors import LabError
 from lab.topology import DOMAIN, EXCHANGE, GATEWAYS, subnets
+from powershell import PowerShellError, find
 
 if typing.TYPE_CHECKING:
     from lab.lab import Lab
@@ -20,12 +22,16 @@ SETUP |= {"dns": "dns.sh", "relay": "relay.sh", "client": "client.sh", "admin": 
 
 
 def powershell() -> Path | None:
-    """Return the folder of a PowerShell on this machine; None if there is none."""
-    for name in ("powershell", "pwsh"):
-        found = shutil.which(name)
-        if found:
-            return Path(found).resolve().parent
-    return None
+    """Return the folder of the PowerShell that Exchange servers get; None if there is none.
+
+    Raises:
+        LabError: POSTERN_POWERSHELL names one that isn't there, or the project's own isn't unpacked.
+    """
+    try:
+        program = find()
+    except PowerShellError as error:
+        raise LabError(str(error)) from error
+    return program and program.parent
 
 
 def setup_script(host: str) -> str:

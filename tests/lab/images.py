@@ -19,6 +19,7 @@ from pathlib import Path
 
 from lab.errors import LabError
 from lab.podman import image_exists, last_line, podman
+from progress import alive
 
 FILES = Path(__file__).parent / "image"
 REPOSITORY = "localhost/postern-lab"
@@ -144,7 +145,8 @@ def _make(name: str, say: Say) -> None:
             return
         start = time.monotonic()
         say(f"Making the image {name}")
-        _attempt(lambda: _bootstrap(name) if name in BASES else _add_layer(name), say)
+        with alive(lambda: f"the image {name}"):
+            _attempt(lambda: _bootstrap(name) if name in BASES else _add_layer(name), say)
         say(f"Made the image {name} in {time.monotonic() - start:.0f} s")
 
 

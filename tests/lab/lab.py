@@ -15,6 +15,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
+import powershell
 from lab import authority, hosts, images, topology
 from lab.errors import LabError
 from lab.podman import (
@@ -32,6 +33,7 @@ from lab.podman import (
     start_time,
 )
 from lab.topology import HOSTS, NETWORKS
+from progress import alive
 
 ROOT = Path(__file__).resolve().parents[2]
 #: A checkout can have more labs: with POSTERN_LAB=2 everything here is about the second one.
@@ -201,7 +203,7 @@ class Lab:
 
     @property
     def powershell(self) -> bool:
-        """Whether the Exchange servers have a PowerShell: this machine's."""
+        """Whether the Exchange servers have a PowerShell."""
         return hosts.powershell() is not None
 
     def status(self) -> list[tuple[str, str]]:
@@ -419,15 +421,16 @@ class Lab:
         """Make hosts anew, all at once, then let this machine and the inventory know them."""
         if names:
             started = time.monotonic()
+            self.say(f"Starting {', '.join(names)}")
             self.forget_connections(names)
             remove_containers([self.container(name) for name in names])
-            with ThreadPoolExecutor() as pool:
+            with ThreadPoolExecutor() as pool, alive(lambda: "the hosts start"):
                 list(pool.map(self._create_one, names))
-            self.say(f"Started {', '.join(names)} in {time.monotonic() - started:.1f} s")
+            self.say(f"Started in {time.monotonic() - started:.1f} s")
         self._join_networks()
         self.describe()
         if set(names) & set(topology.EXCHANGE) and not self.powershell:
-            self.say("This machine has no PowerShell (powershell or pwsh on the PATH): the Exchange servers do without")
+            self.say(f"{powershell.absence()} The Exchange servers do without.")
 
     def _create_one(self, name: str) -> None:
         hosts.empty_state(name, self.folder)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -13,6 +14,7 @@ from lab.errors import LabError
 
 ENVIRONMENT = {**os.environ, "CONTAINERS_CONF": str(Path(__file__).parent / "containers.conf")}
 WATCHERS = 1024
+LOST = 50  # containers without a network, of all labs of the machine, that are brought to light
 #: What a command in a host finds in its environment.
 INSIDE = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "TERM": "xterm"}
 NEEDED = {
@@ -133,10 +135,31 @@ def podman(
 
 def containers(label: str) -> list[dict[str, Any]]:
     """Return podman's entries of all containers with this label, running or not."""
-    found: list[dict[str, Any]] = json.loads(
-        podman("ps", "--all", "--filter", f"label={label}", "--format", "json").stdout or "[]"
-    )
+    command = ("ps", "--all", "--filter", f"label={label}", "--format", "json")
+    done = podman(*command, check=False)
+    for _ in range(LOST):
+        if done.returncode == 0 or not _mend(done.stderr):
+            break
+        done = podman(*command, check=False)
+    if done.returncode:
+        raise LabError(f"'podman ps' failed: {last_line(done.stderr)}")
+    found: list[dict[str, Any]] = json.loads(done.stdout or "[]")
     return found
+
+
+def _mend(said: str) -> bool:
+    """Give a lab's container a network namespace again, so that podman can list it; tell whether there was one.
+
+    podman lists nothing at all once the namespace of one container is gone, as when the mounts of whoever started it
+    went with him. Such a container is of no use: it is found dead, and made anew or removed.
+    """
+    lost = re.search(r"container ([0-9a-f]{64}): .*namespace at (/run/netns/netns-[0-9a-f-]+)", said)
+    if not lost:
+        return False
+    label = '{{index .Config.Labels "postern.checkout"}}'
+    if not podman("container", "inspect", f"--format={label}", lost[1], check=False).stdout.strip():
+        return False
+    return subprocess.run(["unshare", f"--net={lost[2]}", "true"], capture_output=True, check=False).returncode == 0
 
 
 def networks() -> list[dict[str, Any]]:

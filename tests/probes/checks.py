@@ -295,8 +295,6 @@ def mailboxes(lab: Lab, gateway: str) -> list[Row]:
 
 def imap_without_ntlm(lab: Lab, gateway: str) -> list[Row]:
     """IMAP's clients are offered no NTLM, as the servers were told."""
-    if not lab.powershell:
-        return [Row("client", "IMAP offers no NTLM", "NOT ASKED: without a PowerShell nobody told the servers", True)]
     ways, error = imap_logons(lab, "client", lab.address(gateway, "outside"))
     told = ", ".join(ways) or error or "no AUTH at all"
     return [Row("client", "IMAP offers no NTLM", told, bool(ways) and "AUTH=NTLM" not in ways)]
@@ -503,3 +501,6 @@ CHECKS: tuple[Callable[[Lab, str], list[Row]], ...] = (
 
 # They take a server away from every gateway, so they are asked of one gateway at a time.
 DISTURBING = (sick_virtual_directory, server_down)
+
+# What the role exchange does to the servers, a row each.
+NEEDING_POWERSHELL = (imap_without_ntlm,)

@@ -5,8 +5,8 @@ A part is a list of commands. Three workers take the next part of one list as so
 each part is shown when it is through. Scenarios share the gateways of a lab, so each worker has a lab of its own, which
 it brings up when it takes its first scenario; the images are made while the linters and the unit tests run.
 Counted are: each linter, each test that pytest ran (by its JUnit files), and each step of a molecule scenario. A part
-that fails without a failure to count counts as one, and so does one that nobody could run. The total goes to
-`.cache/results/summary` as well.
+that fails without a failure to count counts as one, and so does one that nobody could run. What was skipped is named at
+the end, with the reason. The total goes to `.cache/results/summary` as well.
 """
 
 import os
@@ -16,13 +16,18 @@ import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ET
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests"))
+
+from progress import alive, say
+
 RESULTS = ROOT / ".cache" / "results"
 LAB = [sys.executable, "tests/lab/lab"]
 
@@ -31,6 +36,10 @@ LAB = [sys.executable, "tests/lab/lab"]
 STEP = re.compile(r"(?:➜|>) (?P<step>\w+): Executed: (?P<result>Successful|Failed)")
 REPORT = "DETAILS"
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+#: How far pytest is, at the end of a line of dots.
+PERCENT = re.compile(r"\[ *(\d+)%\]$")
+#: What a run takes with nothing but a clone, and with what an earlier one left.
+DURATION = "about 25 minutes on two cores the first time, and 20 again"
 
 
 @dataclass
@@ -44,13 +53,21 @@ class Part:
     goes_on: bool = False
     passed: int = 0
     failed: int = 0
-    skipped: int = 0
+    skipped: Counter[tuple[str, str]] = field(default_factory=Counter)  # file and reason
     output: list[str] = field(default_factory=list)
 
     @property
     def results(self) -> Path:
         """Where pytest writes what became of this part's tests."""
         return RESULTS / re.sub(r"\W+", "-", self.title)
+
+    @property
+    def stage(self) -> str:
+        """Where a part that is running is, as far as its output says."""
+        for line in reversed(self.output[-50:]):
+            if found := PERCENT.search(line.rstrip()):
+                return f"{self.title} ({found[1]} %)"
+        return self.title
 
 
 LINT = Part(
@@ -67,6 +84,7 @@ LINT = Part(
     goes_on=True,
 )
 UNIT = Part("unit", [["pytest", "--quiet", "--numprocesses=2"]])
+FRESH = Part("a new machine", [["pytest", "--quiet", "tests/integration/fresh"]])
 #: The longest first, so that the last ones end at about the same time.
 SCENARIOS = ("default", "exchange", "fail2ban", "haproxy", "letsencrypt", "sshd", "firewall")
 LABS = ("", "2", "3")
@@ -76,15 +94,6 @@ def scenario(name: str) -> Part:
     """Return the part that is a scenario of molecule."""
     command = ["molecule", "test", "--no-command-borders", "--scenario-name", name]
     return Part(f"molecule {name}", [command], needs_lab=True)
-
-
-_SAYING = Lock()
-
-
-def say(text: str) -> None:
-    """Print at once, and in one piece."""
-    with _SAYING:
-        print(text, flush=True)
 
 
 def run(part: Part, lab: str = "", *, live: bool = False) -> None:
@@ -148,7 +157,10 @@ def _count(part: Part, statuses: list[int]) -> None:
             )
             part.passed += tests - errors - failures - skipped
             part.failed += errors + failures
-            part.skipped += skipped
+            for case in suite.iter("testcase"):
+                part.skipped.update(
+                    (case.get("classname", ""), text.get("message", "")) for text in case.iter("skipped")
+                )
     lines = [COLOUR.sub("", line).strip() for line in part.output]
     for line in lines[lines.index(REPORT) :] if REPORT in lines else ():
         step = STEP.search(line)
@@ -172,6 +184,20 @@ class Work:
         self._waiting = list(parts)
         self._images = images
         self._lock = Lock()
+        self._running: list[Part] = []
+
+    @property
+    def stage(self) -> str:
+        """What is running, and how much waits."""
+        running = ", ".join(part.stage for part in list(self._running)) or "the images of the lab"
+        return f"{running}; {len(self._waiting)} more to come"
+
+    def _run(self, part: Part, lab: str) -> None:
+        self._running.append(part)
+        try:
+            run(part, lab)
+        finally:
+            self._running.remove(part)
 
     def worker(self, lab: str) -> None:
         """Take one part after the other. Who can't have a lab leaves those that need one to the others."""
@@ -183,7 +209,7 @@ class Work:
                 with self._lock:
                     self._waiting.insert(0, part)
             else:
-                run(part, lab)
+                self._run(part, lab)
 
     def _take(self, *, labless: bool) -> Part | None:
         with self._lock:
@@ -199,13 +225,29 @@ class Work:
         up = Part(f"lab {lab or 1}", [[*LAB, "up"]])
         with self._lock:
             self.parts.append(up)
-        run(up, lab)
+        self._run(up, lab)
         return not up.failed
 
     def close(self) -> None:
         """Count what nobody could take as failed."""
         for part in self._waiting:
             part.failed += 1
+
+
+def counted(*parts: Part) -> str:
+    """Return the sums of parts as they stand in the summary."""
+    skipped = sum(part.skipped.total() for part in parts)
+    more = f", {skipped} skipped" if skipped else ""
+    return f"{sum(part.passed for part in parts)} passed, {sum(part.failed for part in parts)} failed{more}"
+
+
+def skips(parts: list[Part]) -> Iterator[str]:
+    """Say what was skipped and why, a line for each file."""
+    skipped = sum((part.skipped for part in parts), Counter())
+    for reason in sorted({reason for _, reason in skipped}):
+        files = {file: number for (file, why), number in sorted(skipped.items()) if why == reason}
+        yield f"{sum(files.values())} tests were skipped: {reason}"
+        yield from (f"    {number:4} of {file}" for file, number in files.items())
 
 
 def main() -> int:
@@ -215,23 +257,26 @@ def main() -> int:
         run(LINT, live=True)
         return 1 if LINT.failed else 0
     start = time.monotonic()
+    say(f"Everything that is tested; this takes {DURATION}.")
     shutil.rmtree(RESULTS, ignore_errors=True)
     if subprocess.run([sys.executable, "tests/setup/setup.py"], check=False).returncode:
         return 1
     with ThreadPoolExecutor() as pool:
         images = pool.submit(subprocess.run, [*LAB, "images"], check=False)
-        work = Work([LINT, UNIT, *map(scenario, SCENARIOS)], lambda: images.result().returncode == 0)
-        for job in [pool.submit(work.worker, lab) for lab in LABS]:
-            job.result()
+        work = Work([LINT, UNIT, *map(scenario, SCENARIOS), FRESH], lambda: images.result().returncode == 0)
+        with alive(lambda: work.stage):
+            for job in [pool.submit(work.worker, lab) for lab in LABS]:
+                job.result()
     work.close()
     for number in filter(None, LABS):
         command = [*LAB, "down"]
         subprocess.run(command, check=False, env={**os.environ, "POSTERN_LAB": number}, stdout=subprocess.DEVNULL)
     say("")
     for part in work.parts:
-        skipped = f", {part.skipped} skipped" if part.skipped else ""
-        say(f"{part.title:20} {part.passed} passed, {part.failed} failed{skipped}")
-    total = f"{sum(part.passed for part in work.parts)} passed, {sum(part.failed for part in work.parts)} failed"
+        say(f"{part.title:20} {counted(part)}")
+    for line in skips(work.parts):
+        say(line)
+    total = counted(*work.parts)
     say(f"{'total':20} {total}, {time.monotonic() - start:.0f} s")
     (RESULTS / "summary").write_text(f"{total}\n")
     return 1 if any(part.failed for part in work.parts) else 0

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Set up what `make` needs on a Debian machine: packages, a virtual environment, the lab's images.
+"""Set up what `make` needs on a Debian machine: packages, a virtual environment, a PowerShell, the lab's images.
 
 What is there already is used again, by content: a virtual environment belongs to one version of Python and one list of
-requirements, an image to all that it is made from.
+requirements, the PowerShell to its archive, an image to all that it is made from.
 """
 
 import argparse
@@ -20,30 +20,24 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests"))
+
+import powershell
+from progress import progress, say
+
 CACHE = ROOT / ".cache"
 VENV = CACHE / "venv"
 REQUIREMENTS = ROOT / "tests" / "requirements.txt"
 POLICY = Path("/usr/sbin/policy-rc.d")
+OS_RELEASE = Path("/etc/os-release")
+RELEASES = ("12", "13")
+SPACE = {ROOT: 1, Path("/var"): 3}  # GB that the cache takes, and packages and images with a lab at work
 ATTEMPTS = 3
 PAUSE = 10  # seconds between two attempts
 
 
 class SetupError(Exception):
     """One sentence that says what is missing and what to do about it."""
-
-
-def say(text: str) -> None:
-    """Print a line at once."""
-    print(text, flush=True)
-
-
-@contextlib.contextmanager
-def step(title: str) -> Iterator[None]:
-    """Say what is being done, and afterwards how long it took."""
-    start = time.monotonic()
-    say(f"==> {title}")
-    yield
-    say(f"    {title}: {time.monotonic() - start:.0f} s")
 
 
 def run(command: list[str], **environment: str) -> None:
@@ -73,6 +67,25 @@ def run(command: list[str], **environment: str) -> None:
         time.sleep(PAUSE)
 
 
+def check_machine() -> None:
+    """Find out in a second what would fail in minutes.
+
+    Raises:
+        SetupError: This isn't Debian 12 or 13, or the disk is too full for what is missing.
+    """
+    lines = OS_RELEASE.read_text().splitlines() if OS_RELEASE.exists() else []
+    system = {name: value.strip('"') for name, _, value in (line.partition("=") for line in lines)}
+    if system.get("ID") != "debian" or system.get("VERSION_ID") not in RELEASES:
+        name = system.get("PRETTY_NAME", "an unknown system")
+        raise SetupError(
+            f"This needs Debian 12 or 13, and this machine runs {name}: use one with Debian, or a container."
+        )
+    for folder, needed in SPACE.items():
+        free = shutil.disk_usage(folder).free / 1e9
+        if free < needed and not VENV.exists():
+            raise SetupError(f"The disk of {folder} has {free:.1f} GB left, and this needs {needed}: make room there.")
+
+
 def listed(file: Path) -> list[str]:
     """Read a list: one item a line, `#` begins a comment."""
     lines = (line.split("#")[0].strip() for line in file.read_text().splitlines())
@@ -80,17 +93,11 @@ def listed(file: Path) -> list[str]:
 
 
 def missing_packages() -> list[str]:
-    """Return the packages of the list that aren't installed.
-
-    Raises:
-        SetupError: This isn't Debian.
-    """
+    """Return the packages of the list that aren't installed."""
     wanted = listed(Path(__file__).parent / "packages.txt")
     if importlib.util.find_spec("ensurepip") is None:
         # Debian's own Python comes without what a virtual environment is made with.
         wanted.append("python3-venv")
-    if not shutil.which("dpkg-query"):
-        raise SetupError("This needs Debian 12 or later: there is no dpkg on this machine.")
     query = ["dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\n", *wanted]
     shown = subprocess.run(query, capture_output=True, text=True, check=False).stdout
     installed = {line.split()[0] for line in shown.splitlines() if line.endswith(" installed")}
@@ -122,7 +129,7 @@ def install_packages() -> None:
         return
     if os.geteuid() != 0:
         raise SetupError(f"These Debian packages are missing, and only root can install them: {' '.join(missing)}.")
-    with step(f"Debian packages: {' '.join(missing)}"), _no_service_starts():
+    with progress(f"Debian packages: {' '.join(missing)}"), _no_service_starts():
         run(["apt-get", "-o", "Acquire::Retries=3", "update"])
         run(
             ["apt-get", "-o", "Acquire::Retries=3", "--yes", "--no-install-recommends", "install", *missing],
@@ -139,12 +146,27 @@ def make_venv() -> None:
     mark = VENV / "made-from"
     if mark.is_file() and mark.read_text() == made_from:
         return
-    with step("Python packages of tests/requirements.txt"):
+    with progress("Python packages of tests/requirements.txt"):
         shutil.rmtree(VENV, ignore_errors=True)
         run([str(python), "-m", "venv", str(VENV)])
         # Most of it is never imported, so what is gets compiled when it first is.
         run([str(VENV / "bin" / "pip"), "install", "--no-compile", "--no-deps", "--requirement", str(REQUIREMENTS)])
         mark.write_text(made_from)
+
+
+def unpack_powershell() -> None:
+    """Unpack the PowerShell of the tests, unless it is there, and say what is done without one.
+
+    Raises:
+        SetupError: POSTERN_POWERSHELL names one that isn't there.
+    """
+    with progress("The PowerShell of the tests", quiet=not powershell.missing()):
+        powershell.unpack()
+    try:
+        if powershell.find() is None:
+            say(f"    {powershell.absence()} What needs one is left out.")
+    except powershell.PowerShellError as error:
+        raise SetupError(str(error)) from error
 
 
 def link_collections() -> None:
@@ -197,9 +219,11 @@ def main() -> int:
         if importlib.util.find_spec("ensurepip") is None:
             ready.wait()
         make_venv()
+        unpack_powershell()
         link_collections()
 
     try:
+        check_machine()
         # The one mostly waits for a mirror while the other computes.
         with ThreadPoolExecutor() as pool:
             for job in [pool.submit(machine), pool.submit(python)]:

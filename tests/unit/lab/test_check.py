@@ -1,4 +1,5 @@
 import importlib.util
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -49,13 +50,19 @@ def test_tests_are_counted_by_pytests_own_files(check: ModuleType) -> None:
     part = check.Part("unit", [])
     part.results.mkdir()
     (part.results / "1.xml").write_text(
-        '<testsuites><testsuite tests="7" errors="1" failures="2" skipped="1"/></testsuites>'
+        '<testsuites><testsuite tests="7" errors="1" failures="2" skipped="1">'
+        '<testcase classname="tests.unit.test_it"><skipped message="No shell."/></testcase></testsuite></testsuites>'
     )
     (part.results / "2.xml").write_text(
         '<testsuites><testsuite tests="3" errors="0" failures="0" skipped="0"/></testsuites>'
     )
     check._count(part, [1])
-    assert (part.passed, part.failed, part.skipped) == (6, 3, 1)
+    assert (part.passed, part.failed, part.skipped) == (6, 3, {("tests.unit.test_it", "No shell."): 1})
+    assert check.counted(part, part) == "12 passed, 6 failed, 2 skipped"
+    assert list(check.skips([part, check.LINT])) == [
+        "1 tests were skipped: No shell.",
+        "       1 of tests.unit.test_it",
+    ]
 
 
 @pytest.mark.parametrize(("statuses", "expected"), [([0, 0], (2, 0)), ([0, 1], (1, 1)), ([2, 1], (0, 2))])
@@ -136,3 +143,25 @@ def test_what_fails_three_times_is_one_sentence(
     with pytest.raises(setup.SetupError, match=r"^'sh -c echo no; exit 1' failed: no$"):
         setup.run(["sh", "-c", "echo no; exit 1"])
     assert capsys.readouterr().out.count("of 3; again") == 2
+
+
+@pytest.mark.parametrize(
+    ("summary", "status", "expected"),
+    [
+        ("7 passed, 0 failed", 0, 0),
+        ("7 passed, 0 failed, 2 skipped", 0, 1),
+        ("7 passed, 1 failed", 1, 1),
+        (None, 2, 2),
+    ],
+)
+def test_in_ci_what_is_skipped_has_failed(summary: str | None, status: int, expected: int, tmp_path: Path) -> None:
+    (tmp_path / ".ci").mkdir()
+    script = tmp_path / ".ci" / "run"
+    script.write_text((SETUP.parents[1] / ".ci" / "run").read_text())
+    write = f"mkdir -p .cache/results && echo '{summary}' >.cache/results/summary\n" if summary else ""
+    (tmp_path / "make").write_text(f"#!/bin/sh\n{write}exit {status}\n")
+    (tmp_path / "make").chmod(0o755)
+    path = f"{tmp_path}:/usr/bin:/bin"
+    done = subprocess.run(["bash", script], env={"PATH": path}, check=False, capture_output=True, text=True)
+    assert done.returncode == expected
+    assert done.stdout.splitlines()[-1] == (summary or "0 passed, 1 failed")

@@ -231,15 +231,57 @@ def test_certificates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "BEGIN CERTIFICATE" in mail.read_text()
 
 
-def test_exchange_servers_see_a_powershell_of_this_machine_if_there_is_one(
+def test_exchange_servers_see_the_powershell_that_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def seen(host: str) -> list[Path]:
+        return [source for source, target in hosts.mounts(host, tmp_path, tmp_path) if target == "/opt/powershell:ro"]
+
+    program = tmp_path / "own" / "pwsh"
+    monkeypatch.setattr(hosts, "find", lambda: program)
+    assert (seen("ex1"), seen("relay")) == ([program.parent], [])
+    monkeypatch.setattr(hosts, "find", lambda: None)
+    assert seen("ex1") == []
+
+
+def test_a_powershell_that_is_named_and_not_there_is_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    program = tmp_path / "own" / "pwsh"
-    program.parent.mkdir()
-    program.write_text("")
-    for folder, expected in ((str(program.parent), [(program.parent, "/opt/powershell:ro")]), ("", [])):
-        monkeypatch.setenv("PATH", folder)
-        program.chmod(0o755)
-        mounts = hosts.mounts("ex1", tmp_path, tmp_path)
-        assert [mount for mount in mounts if "powershell" in mount[1]] == expected
-    assert not [mount for mount in hosts.mounts("relay", tmp_path, tmp_path) if "powershell" in mount[1]]
+    monkeypatch.setenv("POSTERN_POWERSHELL", "/nowhere/pwsh")
+    with pytest.raises(LabError, match=r"^POSTERN_POWERSHELL is '/nowhere/pwsh', where there is no PowerShell: "):
+        hosts.mounts("ex1", tmp_path, tmp_path)
+
+
+LOST = (
+    f"Error: joining network namespace of container {'3a' * 32}: retrieving network namespace at "
+    "/run/netns/netns-2af6c425-10e0: unknown FS magic"
+)
+
+
+@pytest.mark.parametrize(("owner", "mended"), [("/somewhere", True), ("", False)])
+def test_a_container_without_its_network_hides_no_lab_unless_it_is_somebody_elses(
+    owner: str, mended: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Podman lists nothing while the namespace of one container is gone."""
+    is_lost = True
+    ran: list[list[str]] = []
+
+    def ask(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        if arguments[0] == "ps":
+            return subprocess.CompletedProcess([], int(is_lost), "" if is_lost else "[]", LOST)
+        assert arguments[-1] == "3a" * 32
+        return subprocess.CompletedProcess([], 0, f"{owner}\n", "")
+
+    def mend(command: list[str], **_options: Any) -> subprocess.CompletedProcess[str]:
+        nonlocal is_lost
+        is_lost = False
+        ran.append(command)
+        return subprocess.CompletedProcess([], 0)
+
+    monkeypatch.setattr(podman, "podman", ask)
+    monkeypatch.setattr(podman.subprocess, "run", mend)
+    if mended:
+        assert podman.containers("postern.host") == []
+        assert ran == [["unshare", "--net=/run/netns/netns-2af6c425-10e0", "true"]]
+    else:
+        with pytest.raises(LabError, match="'podman ps' failed: Error: joining network namespace"):
+            podman.containers("postern.host")
+        assert ran == []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,17 +11,18 @@ from typing import Any
 
 import pytest
 
+from powershell import absence, find
+
 HERE = Path(__file__).resolve().parents[2] / "standin"
 PROGRAM = HERE / "powershell" / "powershell"
-NONE = "NOT RUN: there is no PowerShell here (powershell or pwsh on the PATH), and this test needs one"
 
 
 def real() -> str:
     """The path of PowerShell; the test isn't run where there is none, and says so."""
-    found = shutil.which("powershell") or shutil.which("pwsh")
+    found = find()
     if found is None:
-        pytest.skip(NONE)
-    return found
+        pytest.skip(absence())
+    return str(found)
 
 
 def environment(directory: Path) -> dict[str, str]:

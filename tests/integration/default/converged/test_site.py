@@ -9,7 +9,8 @@ import pytest
 
 from lab import Lab
 from plays import play
-from probes.checks import CHECKS, Row
+from powershell import absence
+from probes.checks import CHECKS, NEEDING_POWERSHELL, Row
 from snapshots import snapshot
 
 MOST_TASKS = 30
@@ -32,6 +33,8 @@ def test_a_second_check_shows_nothing_in_few_tasks_and_no_secret(lab: Lab) -> No
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_the_gateway_does_what_is_declared(lab: Lab, gateway: str, check: Callable[[Lab, str], list[Row]]) -> None:
+    if check in NEEDING_POWERSHELL and not lab.powershell:
+        pytest.skip(absence())
     rows = check(lab, gateway)
     assert rows
     assert [row for row in rows if not row.right] == []
