@@ -64,7 +64,7 @@ def came(answer: dict[str, Any]) -> str:
     return f"{answer['status']}{f' from {server}' if server else ''}"
 
 
-def wait_for(true: Callable[[], bool], seconds: float = 30) -> bool:
+def wait_for(true: Callable[[], bool], seconds: float = 90) -> bool:
     """Wait until something is so; tell whether it came to be."""
     deadline = time.monotonic() + seconds
     while not true():
@@ -258,6 +258,7 @@ def nobody_relays(lab: Lab, gateway: str) -> list[Row]:
     """While the relay list is empty, its host is refused as everybody is, by the server."""
     elsewhere = "somebody@elsewhere.example"
     rows = []
+    wait_for(lambda: not down(lab, gateway))  # the servers may just have been made anew
     for place, network in (("relay", "inside"), ("client", "outside")):
         (answer,) = ask(lab, place, smtp(lab, gateway, network, elsewhere))
         told = str(answer.get("error") or answer.get(f"rcpt {elsewhere}") or answer)
