@@ -37,15 +37,6 @@ COMMENT = "comment"  # a few words on one line
 KEY_ID = "key identifier"  # RFC 8555 7.3.4
 HMAC_KEY = "HMAC key"  # base64url, and never quoted
 
-KEY_ID_FORM = r"[A-Za-z0-9._~+/=:@-]{1,200}"
-HMAC_KEY_FORM = r"(?=.)([A-Za-z0-9_-]{4})*([A-Za-z0-9_-]{2}(==)?|[A-Za-z0-9_-]{3}=?)?"  # with or without padding
-
-AUTHORITIES = {
-    "letsencrypt": "https://acme-v02.api.letsencrypt.org/directory",
-    "letsencrypt-staging": "https://acme-staging-v02.api.letsencrypt.org/directory",
-}
-"""Certificate authorities that have a name here, with their ACME directories."""
-
 
 @dataclass(frozen=True)
 class Option:

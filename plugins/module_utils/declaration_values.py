@@ -21,7 +21,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_schema import (
+from ansible_collections.postern.mail_gateway.plugins.module_utils.authorities import (
     AUTHORITIES,
     HMAC_KEY_FORM,
     KEY_ID_FORM,
