@@ -11,9 +11,8 @@ from typing import Any
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_operations import Operation, Plan
-from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_plan import make_plan
-from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_state import (
+from ..plugin_utils.exchange import scripts
+from ..plugin_utils.exchange.actual import (
     Answer,
     Server,
     error_sentence,
@@ -22,13 +21,9 @@ from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_stat
     read_server,
     standard_input,
 )
-from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_wishes import (
-    ADAPTER,
-    Refused,
-    Wishes,
-    read_wishes,
-)
-from ansible_collections.postern.mail_gateway.plugins.plugin_utils import exchange_scripts
+from ..plugin_utils.exchange.desired import ADAPTER, Refused, Wishes, read_wishes
+from ..plugin_utils.exchange.operations import Operation, Plan
+from ..plugin_utils.exchange.plan import make_plan
 
 WIN_SHELL = "ansible.windows.win_shell"
 
@@ -192,8 +187,8 @@ class ActionModule(ActionBase):
         :raises Refused: it can't be made, or no answer came back.
         """
         arguments = {
-            "_raw_params": exchange_scripts.read(exchange_scripts.BOOTSTRAP),
-            "stdin": standard_input(map(exchange_scripts.read, exchange_scripts.SCRIPTS), question),
+            "_raw_params": scripts.read(scripts.BOOTSTRAP),
+            "stdin": standard_input(map(scripts.read, scripts.SCRIPTS), question),
             "no_profile": True,
         }
         check_mode, self._task.check_mode = self._task.check_mode, False  # win_shell would be skipped

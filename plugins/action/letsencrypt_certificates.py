@@ -11,7 +11,7 @@ from typing import Any
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.postern.mail_gateway.plugins.plugin_utils.guarded_action import short
+from ..plugin_utils.guarded_action import short
 
 
 class ActionModule(ActionBase):

@@ -12,21 +12,13 @@ from ansible import constants
 from ansible.plugins.action import ActionBase
 from ansible.release import __version__
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils import declaration_schema as schema
-from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration import (
-    doubts_of_all,
-    misspelt,
-    sites,
-    validate_all,
-)
-from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_ansible import (
-    evaluate,
-    exchange_group,
-)
-from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_tree import Inventory
-from ansible_collections.postern.mail_gateway.plugins.module_utils.derivation_exchange import derive_servers
-from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_forecast import forecast
-from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_wishes import Refused
+from ..plugin_utils.declaration import schema
+from ..plugin_utils.declaration.declaration import doubts_of_all, misspelt, sites, validate_all
+from ..plugin_utils.declaration.native import evaluate, exchange_group
+from ..plugin_utils.declaration.tree import Inventory
+from ..plugin_utils.derivation.exchange import derive_servers
+from ..plugin_utils.exchange.desired import Refused
+from ..plugin_utils.exchange.forecast import forecast
 
 _ANSIBLE = tuple(int(number) for number in __version__.split(".")[:2])
 

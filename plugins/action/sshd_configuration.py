@@ -9,11 +9,7 @@ from typing import Any
 
 from ansible.errors import AnsibleError
 
-from ansible_collections.postern.mail_gateway.plugins.plugin_utils.guarded_action import (
-    KEY_ONLY,
-    GuardedAction,
-    short,
-)
+from ..plugin_utils.guarded_action import KEY_ONLY, GuardedAction, short
 
 
 class ActionModule(GuardedAction):

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.postern.mail_gateway.plugins.plugin_utils.guarded_action import GuardedAction
+from ..plugin_utils.guarded_action import GuardedAction
 
 
 class ActionModule(GuardedAction):

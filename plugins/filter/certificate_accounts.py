@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils.letsencrypt import known_identities
+from ..module_utils.certificates.configuration import known_identities
 
 DOCUMENTATION = r"""
 name: certificate_accounts

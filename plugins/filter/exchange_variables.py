@@ -10,15 +10,10 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils import declaration_schema as schema
-from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration import DeclarationError
-from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_ansible import (
-    exchange_group,
-    plain,
-    read_inventory,
-    reason,
-)
-from ansible_collections.postern.mail_gateway.plugins.module_utils.derivation_exchange import derive_exchange
+from ..plugin_utils.declaration import schema
+from ..plugin_utils.declaration.declaration import DeclarationError
+from ..plugin_utils.declaration.native import exchange_group, plain, read_inventory, reason
+from ..plugin_utils.derivation.exchange import derive_exchange
 
 DOCUMENTATION = r"""
 name: exchange_variables

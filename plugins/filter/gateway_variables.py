@@ -10,15 +10,9 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration import validate
-from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_ansible import (
-    exchange_group,
-    fellow_gateways,
-    plain,
-    read_inventory,
-    reason,
-)
-from ansible_collections.postern.mail_gateway.plugins.module_utils.derivation import derive_gateway
+from ..plugin_utils.declaration.declaration import validate
+from ..plugin_utils.declaration.native import exchange_group, fellow_gateways, plain, read_inventory, reason
+from ..plugin_utils.derivation.gateway import derive_gateway
 
 DOCUMENTATION = r"""
 name: gateway_variables

@@ -67,13 +67,8 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils.certificate_program import Refused, bundle_from
-from ansible_collections.postern.mail_gateway.plugins.module_utils.pfx import (
-    PfxError,
-    encryption_for,
-    make_pfx,
-    new_password,
-)
+from ..module_utils.certificates.pfx import PfxError, encryption_for, make_pfx, new_password
+from ..module_utils.certificates.program import Refused, bundle_from
 
 
 def main() -> None:

@@ -167,15 +167,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils.commands import (
-    UnitError,
-    run,
-    start_with_host,
-    starting_diff,
-    starts_with_host,
-)
-from ansible_collections.postern.mail_gateway.plugins.module_utils.connection_origin import controller_address
-from ansible_collections.postern.mail_gateway.plugins.module_utils.fail2ban import (
+from ..module_utils.fail2ban.configuration import (
     ALWAYS_IGNORED,
     SETS,
     Fail2BanError,
@@ -188,13 +180,11 @@ from ansible_collections.postern.mail_gateway.plugins.module_utils.fail2ban impo
     overruled,
     units,
 )
-from ansible_collections.postern.mail_gateway.plugins.module_utils.fail2ban_server import ask, refusal
-from ansible_collections.postern.mail_gateway.plugins.module_utils.file_transaction import (
-    Change,
-    FileTransaction,
-    TransactionError,
-)
-from ansible_collections.postern.mail_gateway.plugins.module_utils.networks import NetworkError, networks
+from ..module_utils.fail2ban.server import ask, refusal
+from ..module_utils.host.commands import UnitError, run, start_with_host, starting_diff, starts_with_host
+from ..module_utils.host.files import Change, FileTransaction, TransactionError
+from ..module_utils.host.networks import NetworkError, networks
+from ..module_utils.host.ssh_client import controller_address
 
 FOLDER = Path("/etc/fail2ban")
 LOG = Path("/var/log/fail2ban.log")

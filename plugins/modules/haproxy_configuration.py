@@ -149,14 +149,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils.commands import run
-from ansible_collections.postern.mail_gateway.plugins.module_utils.file_transaction import (
-    Change,
-    FileTransaction,
-    ManagedFile,
-    TransactionError,
-)
-from ansible_collections.postern.mail_gateway.plugins.module_utils.haproxy_runtime import (
+from ..module_utils.haproxy.runtime import (
     DIGEST_PLACE,
     DIGEST_PREFIX,
     Running,
@@ -167,6 +160,8 @@ from ansible_collections.postern.mail_gateway.plugins.module_utils.haproxy_runti
     running_digest,
     with_source_lines,
 )
+from ..module_utils.host.commands import run
+from ..module_utils.host.files import Change, FileTransaction, ManagedFile, TransactionError
 
 MAIN = "haproxy.cfg"
 STATES = "drained-servers"  # relative to the folder; the role's configuration reads it

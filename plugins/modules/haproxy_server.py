@@ -76,12 +76,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils.haproxy_runtime import (
-    ask,
-    drained_file,
-    server_states,
-    write_states,
-)
+from ..module_utils.haproxy.runtime import ask, drained_file, server_states, write_states
 
 STATES = {"drained": "drain", "ready": "ready"}
 

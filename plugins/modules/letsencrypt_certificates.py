@@ -214,11 +214,10 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils import certificate_program as program
-from ansible_collections.postern.mail_gateway.plugins.module_utils import letsencrypt
-from ansible_collections.postern.mail_gateway.plugins.module_utils.certificate_program import Refused
+from ..module_utils.certificates import configuration, program
+from ..module_utils.certificates.program import Refused
 
-KEY = letsencrypt.STATE / "id_ed25519"
+KEY = configuration.STATE / "id_ed25519"
 PUBLIC = {"pkey": ("-pubout", "-passin", "pass:"), "req": ("-noout", "-pubkey")}
 """How openssl is asked for the public key of a private key and of a request."""
 
@@ -246,7 +245,7 @@ def _make_key(module: AnsibleModule) -> bool:
             "-N",
             "",
             "-C",
-            letsencrypt.key_comment(module.params["host"]),
+            configuration.key_comment(module.params["host"]),
             "-f",
             str(fresh),
         )
@@ -265,7 +264,7 @@ def _identity(module: AnsibleModule, *, changed: bool) -> dict[str, Any]:
         "changed": changed,
         "identity": {"public_key": public.read_text(encoding="utf-8").strip() if public.exists() else "",
                      "host_keys": [" ".join(key.split()[:2]) for key in keys],
-                     "peers": letsencrypt.remembered(_authorized_keys(module.params["account"]), _known_hosts())},
+                     "peers": configuration.remembered(_authorized_keys(module.params["account"]), _known_hosts())},
         "diff": [{"before_header": str(KEY), "after_header": str(KEY), "before": "", "after": "a new key\n"}]
         if changed
         else [],
@@ -286,7 +285,7 @@ def _authorized_keys(account: str) -> str:
 
 
 def _known_hosts() -> str:
-    return (program.content_of(letsencrypt.STATE / "known_hosts") or b"").decode()
+    return (program.content_of(configuration.STATE / "known_hosts") or b"").decode()
 
 
 def copies(lineages: Path, name: str) -> list[Path]:
@@ -327,10 +326,10 @@ class Host:
 
     def __init__(self, module: AnsibleModule) -> None:
         self.module = module
-        module.params["peers"] = letsencrypt.with_host_keys(
+        module.params["peers"] = configuration.with_host_keys(
             module.params["peers"], module.params["identities"], _known_hosts(), module.params["host"]
         )
-        self.settings = letsencrypt.settings(module.params)
+        self.settings = configuration.settings(module.params)
         self.manager = program.Manager(self.settings)
         self.diff: list[dict[str, str]] = []
 
@@ -376,10 +375,10 @@ class Host:
 
     def configure(self) -> dict[str, Any]:
         """Make files, units and keys as they should be, and remove what is no longer listed."""
-        files = letsencrypt.host_files(self.settings, self.module.params)
+        files = configuration.host_files(self.settings, self.module.params)
         changed = [file for file in files if self._differs(file)]
         before = before_of()
-        gone = letsencrypt.withdrawn(before, self.settings)
+        gone = configuration.withdrawn(before, self.settings)
         for file in changed:
             self._show(file)
         for name in gone:
@@ -399,7 +398,7 @@ class Host:
                 self._remove(name)
             for file in changed:
                 self._put(file)
-            if any(letsencrypt.UNITS in file.path.parents for file in changed):
+            if any(configuration.UNITS in file.path.parents for file in changed):
                 program.run("systemctl", "daemon-reload")
             for unit, verb in todo:
                 if verb == "enable":
@@ -413,14 +412,14 @@ class Host:
     @staticmethod
     def _leave(before: program.Settings | None) -> None:
         """Remove what is of no use without certificates."""
-        shutil.rmtree(letsencrypt.STATE, ignore_errors=True)
+        shutil.rmtree(configuration.STATE, ignore_errors=True)
         with contextlib.suppress(OSError):
-            letsencrypt.STATE.parent.rmdir()  # others may keep something there
+            configuration.STATE.parent.rmdir()  # others may keep something there
         if before and before.metrics:
             Path(before.metrics).unlink(missing_ok=True)
 
     def _units(self) -> dict[str, str]:
-        wanted = {letsencrypt.PATH_UNIT.name: "enable" if self.settings.peers else "disable"}
+        wanted = {configuration.PATH_UNIT.name: "enable" if self.settings.peers else "disable"}
         if self.settings.certificates:
             wanted["certbot.timer"] = "enable"
         return wanted
@@ -430,13 +429,13 @@ class Host:
         active = program.run("systemctl", "is-active", "--quiet", unit).returncode == 0
         return not (enabled and active) if verb == "enable" else enabled or active
 
-    def _differs(self, file: letsencrypt.HostFile) -> bool:
+    def _differs(self, file: configuration.HostFile) -> bool:
         before = program.content_of(file.path)
         if before != file.content:
             return True
         return before is not None and file.path.stat().st_mode & 0o7777 != file.mode
 
-    def _show(self, file: letsencrypt.HostFile) -> None:
+    def _show(self, file: configuration.HostFile) -> None:
         if file.secret or file.path == program.PROGRAM:
             before, after = ("(there)\n" if there else "" for there in (file.path.exists(), file.content is not None))
             after = "(changed)\n" if before and after else after
@@ -446,10 +445,10 @@ class Host:
             )
         self.diff.append(_part(str(file.path), before, after))
 
-    def _put(self, file: letsencrypt.HostFile) -> None:
+    def _put(self, file: configuration.HostFile) -> None:
         if file.content is None:
             file.path.unlink(missing_ok=True)
-            if file.path.parent in (program.SETTINGS.parent, letsencrypt.DROP_IN.parent):
+            if file.path.parent in (program.SETTINGS.parent, configuration.DROP_IN.parent):
                 with contextlib.suppress(OSError):
                     file.path.parent.rmdir()
         else:
@@ -623,7 +622,7 @@ def main() -> None:
                 "renewed": host.renew,
             }[state]
             result = action()
-    except (Refused, letsencrypt.BadVariables) as error:
+    except (Refused, configuration.BadVariables) as error:
         module.fail_json(msg=str(error))
     except (OSError, json.JSONDecodeError) as error:
         where = getattr(error, "filename", None) or "The host"

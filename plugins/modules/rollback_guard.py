@@ -99,11 +99,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils.rollback_guard import (
-    GuardError,
-    RollbackGuard,
-    sentence,
-)
+from ..module_utils.rollback.guard import GuardError, RollbackGuard, sentence
 
 
 def change(module: AnsibleModule, guard: RollbackGuard) -> dict[str, Any]:

@@ -69,13 +69,7 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils.source_addresses import (
-    AddressError,
-    plan,
-    prefixed,
-    unit,
-    unit_addresses,
-)
+from ..module_utils.host.source_addresses import AddressError, plan, prefixed, unit, unit_addresses
 
 
 def must(module: AnsibleModule, *arguments: str) -> str:

@@ -180,16 +180,12 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils.commands import last, run
-from ansible_collections.postern.mail_gateway.plugins.module_utils.connection_origin import Origin, origin
-from ansible_collections.postern.mail_gateway.plugins.module_utils.networks import NetworkError
-from ansible_collections.postern.mail_gateway.plugins.module_utils.rollback_guard import (
-    GuardError,
-    RollbackGuard,
-    sentence,
-)
-from ansible_collections.postern.mail_gateway.plugins.module_utils.rollback_program import remove
-from ansible_collections.postern.mail_gateway.plugins.module_utils.sshd import (
+from ..module_utils.host.commands import last, run
+from ..module_utils.host.networks import NetworkError
+from ..module_utils.host.ssh_client import Origin, origin
+from ..module_utils.rollback.guard import GuardError, RollbackGuard, sentence
+from ..module_utils.rollback.program import remove
+from ..module_utils.sshd.configuration import (
     DROP_IN,
     FOLDER,
     KEYS,

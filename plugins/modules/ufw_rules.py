@@ -182,19 +182,18 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils.commands import (
-    UnitError,
-    start_with_host,
-    starting_diff,
-    starts_with_host,
+from ..module_utils.firewall.rules import (
+    ACTIONS,
+    DIRECTIONS,
+    LOGS,
+    RuleError,
+    is_ours,
+    listing,
+    merge,
+    refusal,
+    wanted_rules,
 )
-from ansible_collections.postern.mail_gateway.plugins.module_utils.connection_origin import origin
-from ansible_collections.postern.mail_gateway.plugins.module_utils.rollback_guard import (
-    GuardError,
-    RollbackGuard,
-    sentence,
-)
-from ansible_collections.postern.mail_gateway.plugins.module_utils.ufw_firewall import (
+from ..module_utils.firewall.ufw import (
     CONF,
     DEFAULTS,
     IPTABLES,
@@ -207,17 +206,9 @@ from ansible_collections.postern.mail_gateway.plugins.module_utils.ufw_firewall 
     connection,
     scratch,
 )
-from ansible_collections.postern.mail_gateway.plugins.module_utils.ufw_rules import (
-    ACTIONS,
-    DIRECTIONS,
-    LOGS,
-    RuleError,
-    is_ours,
-    listing,
-    merge,
-    refusal,
-    wanted_rules,
-)
+from ..module_utils.host.commands import UnitError, start_with_host, starting_diff, starts_with_host
+from ..module_utils.host.ssh_client import origin
+from ..module_utils.rollback.guard import GuardError, RollbackGuard, sentence
 
 POLICIES = ["allow", "deny", "reject"]
 UNIT = "ufw.service"

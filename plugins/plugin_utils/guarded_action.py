@@ -4,7 +4,7 @@
 """The controller's half of the rollback guard: a change counts once a new connection has got through.
 
 An action plugin that derives from ``GuardedAction`` runs the module of its own name. Where that armed a guard (its
-result has ``guard``, see ``plugins/module_utils/rollback_guard.py``), a new connection is opened with the settings of
+result has ``guard``, see ``plugins/module_utils/rollback/guard.py``), a new connection is opened with the settings of
 the old one, and the guard is disarmed over it. Where that doesn't work, the host goes back by itself, and the task
 fails with one sentence. A module that changes nothing arms nothing, and costs one call as any module does.
 """
@@ -33,8 +33,10 @@ GRACE = 5
 TRIES = 3
 
 
-class GuardedAction(ActionBase):  # type: ignore[misc]
+class GuardedAction(ActionBase):
     """Runs the module of the task's name, and confirms its change over a new connection."""
+
+    _connection: Any
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Run the module and confirm; see ``ActionBase.run``."""

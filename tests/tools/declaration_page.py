@@ -14,7 +14,7 @@ PAGE = ROOT / "docs" / "declaration.md"
 COLLECTIONS = ROOT / ".cache" / "collections"
 
 INTRODUCTION = """\
-<!-- Made from the schema by tests/tools/declaration_page.py: change plugins/module_utils/declaration_schema.py. -->
+<!-- Made from the schema by tests/tools/declaration_page.py: change plugins/plugin_utils/declaration/schema.py. -->
 
 # The declaration
 
@@ -132,8 +132,8 @@ def example(option: Any, indent: str = "") -> list[str]:
 
 def page() -> str:
     """The whole page."""
-    from ansible_collections.postern.mail_gateway.plugins.module_utils import declaration_rules
-    from ansible_collections.postern.mail_gateway.plugins.module_utils import declaration_schema as schema
+    from ansible_collections.postern.mail_gateway.plugins.plugin_utils.declaration import rules as declaration_rules
+    from ansible_collections.postern.mail_gateway.plugins.plugin_utils.declaration import schema
 
     rules = [f"* {(rule.__doc__ or '').strip()}" for rule in declaration_rules.RULES]
     rules.insert(0, "* No list has an entry twice, and no two networks on a list overlap.")

@@ -9,7 +9,7 @@ import copy
 import re
 from typing import Any
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_tree import Inventory
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.declaration.tree import Inventory
 
 DROP = object()
 """As a new value: the key goes."""

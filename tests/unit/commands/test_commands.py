@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils.commands import (
+from ansible_collections.postern.mail_gateway.plugins.module_utils.host.commands import (
     UnitError,
     last,
     run,

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from tools.declared import DROP, declared
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration import validate
-from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_tree import Unevaluated
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.declaration.declaration import validate
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.declaration.tree import Unevaluated
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f anna"
 # What is changed in the sound declaration (tools/declared.py), and what is said about it.

@@ -14,9 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tools.declared import DECLARATION, DROP, declared
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration import DeclarationError, validate
-from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_tree import Inventory
-from ansible_collections.postern.mail_gateway.plugins.module_utils.derivation import derive_gateway
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.declaration.declaration import (
+    DeclarationError,
+    validate,
+)
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.declaration.tree import Inventory
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.derivation.gateway import derive_gateway
 
 ROOT = Path(__file__).resolve().parents[3]
 DIRECTORIES = {

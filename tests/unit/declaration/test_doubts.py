@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tools.declared import declared
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration import (
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.declaration.declaration import (
     doubts,
     doubts_of_all,
     validate,

@@ -12,7 +12,7 @@ from ansible.errors import AnsibleFilterError
 from tools.declared import DECLARATION, GROUPS, HOSTS, declared
 
 from ansible_collections.postern.mail_gateway.plugins.filter.gateway_variables import EXAMPLES, gateway_variables
-from ansible_collections.postern.mail_gateway.plugins.module_utils.derivation import derive_gateway
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.derivation.gateway import derive_gateway
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -7,10 +7,10 @@ import yaml
 from tools.declaration_page import PAGE, page
 from tools.declared import GROUPS, HOSTS
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils import declaration_schema as schema
-from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration import validate
-from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_schema import Option
-from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_tree import Inventory, Problems, read
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.declaration import schema
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.declaration.declaration import validate
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.declaration.schema import Option
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.declaration.tree import Inventory, Problems, read
 
 
 def every(option: Option) -> list[Option]:

@@ -9,16 +9,16 @@ from typing import Any
 
 import adapters
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_kinds import RECEIVE_CONNECTOR
-from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_operations import Plan
-from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_plan import make_plan
-from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_state import (
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.actual import (
     Answer,
     Server,
     queries,
     read_server,
 )
-from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_wishes import Wishes, read_wishes
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.desired import Wishes, read_wishes
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.kinds import RECEIVE_CONNECTOR
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.operations import Plan
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.plan import make_plan
 
 EVERYBODY = ["::-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "0.0.0.0-255.255.255.255"]
 ANONYMOUS = "NT AUTHORITY\\ANONYMOUS LOGON"

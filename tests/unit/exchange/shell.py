@@ -13,7 +13,7 @@ import pytest
 from organisation import fresh
 
 from ansible_collections.postern.mail_gateway.plugins.action.exchange_configuration import ActionModule
-from ansible_collections.postern.mail_gateway.plugins.plugin_utils import exchange_scripts
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange import scripts
 from powershell import absence, find
 
 SESSION = Path(__file__).parent / "session"
@@ -122,7 +122,7 @@ def over_python(machine: Any, noise: str = "") -> Any:
 
     def call(arguments: dict[str, Any]) -> dict[str, Any]:
         sent = json.loads(arguments["stdin"])
-        assert sent["scripts"] == [exchange_scripts.read(name) for name in exchange_scripts.SCRIPTS]
+        assert sent["scripts"] == [scripts.read(name) for name in scripts.SCRIPTS]
         document = json.dumps(machine.answer(sent["data"]))
         return {"rc": 0, "stdout": f'{noise}\r\n<<"postern">>{document}<<"end">>\r\n{noise}', "stderr": ""}
 

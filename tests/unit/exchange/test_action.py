@@ -10,7 +10,7 @@ from ansible.errors import AnsibleError
 from organisation import Machine, relay_connector
 from shell import Action, over_python
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_wishes import Refused
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.desired import Refused
 
 RELAY = [relay_connector("10.0.0.25")]
 ALL = {

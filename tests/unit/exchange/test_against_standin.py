@@ -18,10 +18,10 @@ from hypothesis import HealthCheck, assume, event, given, settings
 from hypothesis import strategies as st
 from organisation import ANONYMOUS, RELAY, SERVER_AUTH, Machine, connector, planned, server_of
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_plan import listener_of
-from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_safety import Listener, choose
-from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_values import read_range
-from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_wishes import Refused, read_wishes
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.desired import Refused, read_wishes
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.plan import listener_of
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.safety import Listener, choose
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.values import read_range
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "standin"))
 

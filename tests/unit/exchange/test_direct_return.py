@@ -13,12 +13,8 @@ from hypothesis import strategies as st
 from organisation import Machine, converged, fresh, planned
 from shell import Action, over_python
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_direct_return import DEVICE
-from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_wishes import (
-    ADAPTER,
-    Refused,
-    read_wishes,
-)
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.desired import ADAPTER, Refused, read_wishes
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.direct_return import DEVICE
 
 VIP = "203.0.113.10"
 WISH: dict[str, Any] = {"addresses": [VIP]}

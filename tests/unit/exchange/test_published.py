@@ -16,16 +16,16 @@ import pytest
 from adapters import loopback
 from organisation import Machine, fresh, planned, relay_connector
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_kinds import KINDS, VERSIONS, Kind
-from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_state import queries
-from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_wishes import read_wishes
-from ansible_collections.postern.mail_gateway.plugins.plugin_utils import exchange_scripts
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange import scripts
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.actual import queries
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.desired import read_wishes
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.kinds import KINDS, VERSIONS, Kind
 
 PUBLISHED: dict[str, Any] = json.loads((Path(__file__).parent / "published.json").read_text())
 # Windows PowerShell's own, and functions of windows.ps1.
 OWN = {
     *("Get-Service", "Set-Service", "Start-Service", "Stop-Service"),
-    *re.findall(r"^function (\w+-\w+)", exchange_scripts.read("windows.ps1"), re.MULTILINE),
+    *re.findall(r"^function (\w+-\w+)", scripts.read("windows.ps1"), re.MULTILINE),
 }
 
 
@@ -108,13 +108,13 @@ def test_questions_and_operations_are_what_is_published(version: str) -> None:
 
 
 def test_every_command_of_the_tables_is_on_the_scripts_lists() -> None:
-    engine = exchange_scripts.read("engine.ps1")
+    engine = scripts.read("engine.ps1")
     lists = re.findall(r"^\$\w+Commands = @\((.*?)^\)", engine, re.MULTILINE | re.DOTALL)
     allowed = {name for part in lists for name in re.findall(r"'([A-Z]\w+-\w+)'", part)}
     assert len(lists) == 2
     needed = {command for kind in KINDS for command in (kind.get, kind.set, kind.new, kind.remove) if command}
     assert needed <= allowed
-    functions = set(re.findall(r"^function ([A-Z]\w+-\w+)", exchange_scripts.read("windows.ps1"), re.MULTILINE))
+    functions = set(re.findall(r"^function ([A-Z]\w+-\w+)", scripts.read("windows.ps1"), re.MULTILINE))
     assert allowed <= set(PUBLISHED) | OWN | functions
 
 
@@ -131,12 +131,10 @@ def called(script: str) -> Iterator[tuple[str, str]]:
 
 
 def test_functions_call_published_cmdlets_with_published_parameters() -> None:
-    pairs = set(called(exchange_scripts.read("windows.ps1")))
+    pairs = set(called(scripts.read("windows.ps1")))
     assert {("Set-NetIPAddress", "SkipAsSource"), ("Rename-NetAdapter", "NewName")} <= pairs
     assert [pair for pair in sorted(pairs) if not known(*pair, "2019")] == []
     named = set(
-        re.findall(
-            r"\b(?:Get|Set|New|Remove|Rename|Enable|Disable)-(?:Net|Dns)\w+", exchange_scripts.read("windows.ps1")
-        )
+        re.findall(r"\b(?:Get|Set|New|Remove|Rename|Enable|Disable)-(?:Net|Dns)\w+", scripts.read("windows.ps1"))
     )
     assert named - OWN <= set(PUBLISHED)

@@ -12,11 +12,11 @@ import pytest
 from organisation import ANONYMOUS, RELAY, relay_connector
 from shell import Action, Windows, over_powershell, powershell
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_state import standard_input
-from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_wishes import Refused
-from ansible_collections.postern.mail_gateway.plugins.plugin_utils import exchange_scripts
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange import scripts
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.actual import standard_input
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.desired import Refused
 
-FOLDER = Path(exchange_scripts.__file__).parent
+FOLDER = Path(scripts.__file__).parent
 HOSTILE = "a\"'`$(New-Item {0})$env:PATH;New-Item {0};#\\{{\u2603}}"
 
 
@@ -26,10 +26,10 @@ def windows(tmp_path: Path) -> Windows:
 
 
 def test_all_scripts_are_held_to_5_1() -> None:
-    scripts = sorted(FOLDER.glob("*.ps1"))
-    assert {script.name for script in scripts} == {exchange_scripts.BOOTSTRAP, *exchange_scripts.SCRIPTS}
+    files = sorted(FOLDER.glob("*.ps1"))
+    assert {file.name for file in files} == {scripts.BOOTSTRAP, *scripts.SCRIPTS}
     done = subprocess.run(
-        [powershell(), *map(str, scripts)],
+        [powershell(), *map(str, files)],
         env={**os.environ, "POWERSHELL_CHECK": "1"},
         check=False,
         capture_output=True,
@@ -40,16 +40,16 @@ def test_all_scripts_are_held_to_5_1() -> None:
 
 
 def test_scripts_are_plain_ascii_and_the_one_on_the_command_line_is_short() -> None:
-    for name in (exchange_scripts.BOOTSTRAP, *exchange_scripts.SCRIPTS):
-        assert exchange_scripts.read(name).isascii()
+    for name in (scripts.BOOTSTRAP, *scripts.SCRIPTS):
+        assert scripts.read(name).isascii()
     # Windows ends a command line at 32,767 characters, of which a script takes 8/3 a character.
-    assert len(exchange_scripts.read(exchange_scripts.BOOTSTRAP)) < 2000
+    assert len(scripts.read(scripts.BOOTSTRAP)) < 2000
 
 
 def test_no_script_makes_script_of_text() -> None:
-    text = "".join(exchange_scripts.read(name) for name in exchange_scripts.SCRIPTS)
+    text = "".join(scripts.read(name) for name in scripts.SCRIPTS)
     assert not re.search(r"(?i)invoke-expression|\biex\b|scriptblock\]|\bAddScript\b|(?<!Get)-Command ", text)
-    assert exchange_scripts.read(exchange_scripts.BOOTSTRAP).count("[scriptblock]::Create($script)") == 1
+    assert scripts.read(scripts.BOOTSTRAP).count("[scriptblock]::Create($script)") == 1
 
 
 def test_a_relay_connector_is_made_confirmed_and_left_alone(windows: Windows) -> None:
@@ -146,14 +146,14 @@ def test_a_command_that_is_not_on_the_list_is_not_run(windows: Windows) -> None:
             }
         ],
     }
-    scripts = [exchange_scripts.read(name) for name in exchange_scripts.SCRIPTS]
-    done = windows.run(exchange_scripts.read(exchange_scripts.BOOTSTRAP), standard_input(scripts, data))
+    sent = [scripts.read(name) for name in scripts.SCRIPTS]
+    done = windows.run(scripts.read(scripts.BOOTSTRAP), standard_input(sent, data))
     assert "The command Get-ChildItem is not one that this program runs." in done.stdout
 
 
 def test_secrets_become_secure_strings(windows: Windows) -> None:
-    scripts = [exchange_scripts.read(name) for name in exchange_scripts.SCRIPTS]
-    script = "".join(scripts) + (
+    sent = [scripts.read(name) for name in scripts.SCRIPTS]
+    script = "".join(sent) + (
         "\n$table = ConvertTo-ParameterTable (ConvertFrom-Json ([Console]::In.ReadToEnd()))\n"
         "$table['Password'].GetType().Name + ' ' + (New-Object Net.NetworkCredential '', $table['Password']).Password\n"
     )

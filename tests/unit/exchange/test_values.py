@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_values import Unfit
-from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_kinds import AUTH_MECHANISM, KINDS
-from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_values import (
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.declaration.values import Unfit
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.kinds import AUTH_MECHANISM, KINDS
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.values import (
     BINDINGS,
     BOOLEAN,
     COUNT_OR_UNLIMITED,

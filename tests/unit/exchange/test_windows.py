@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 from shell import Action, powershell
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_direct_return import DEVICE
-from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_wishes import ADAPTER, Refused
-from ansible_collections.postern.mail_gateway.plugins.plugin_utils import exchange_scripts
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange import scripts
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.desired import ADAPTER, Refused
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.direct_return import DEVICE
 from probes.direct_return import KINDS
 from standin.fresh import adapter, fresh
 
@@ -98,7 +98,7 @@ class Host:
 
 
 def test_the_class_for_root_devices_compiles(tmp_path: Path) -> None:
-    script = exchange_scripts.read("windows.ps1") + (
+    script = scripts.read("windows.ps1") + (
         "\nInitialize-RootDevice\ntry { [Postern.RootDevice]::Remove('ROOT\\NOTHING\\0000') }"
         "\ncatch { $_.Exception.InnerException.GetType().Name }"
     )
@@ -204,7 +204,7 @@ def test_an_installation_that_fails_leaves_nothing_and_is_told(tmp_path: Path) -
 def test_netsh_is_believed_by_its_exit_status_alone(tmp_path: Path) -> None:
     """It speaks German here. What fails is told by number and words of our own."""
     host = Host(tmp_path)
-    script = exchange_scripts.read("windows.ps1") + (
+    script = scripts.read("windows.ps1") + (
         "\n$ErrorActionPreference = 'Stop'\nfunction Get-IPv4InterfaceIndex { 99 }\n"
         "try { Set-WeakHost -InterfaceAlias Ethernet -WeakHostReceive Enabled } catch { [string]$_ }"
     )

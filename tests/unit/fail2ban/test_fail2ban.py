@@ -14,7 +14,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils.fail2ban import (
+from ansible_collections.postern.mail_gateway.plugins.module_utils.fail2ban.configuration import (
     ACTION,
     Fail2BanError,
     culprit,
@@ -25,8 +25,8 @@ from ansible_collections.postern.mail_gateway.plugins.module_utils.fail2ban impo
     overruled,
     units,
 )
-from ansible_collections.postern.mail_gateway.plugins.module_utils.fail2ban_server import refusal
-from ansible_collections.postern.mail_gateway.plugins.module_utils.networks import NetworkError, networks
+from ansible_collections.postern.mail_gateway.plugins.module_utils.fail2ban.server import refusal
+from ansible_collections.postern.mail_gateway.plugins.module_utils.host.networks import NetworkError, networks
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -8,12 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils.ufw_firewall import (
-    Live,
-    document,
-    parse_save,
-)
-from ansible_collections.postern.mail_gateway.plugins.module_utils.ufw_rules import (
+from ansible_collections.postern.mail_gateway.plugins.module_utils.firewall.rules import (
     ANYWHERE,
     Connection,
     Rule,
@@ -28,6 +23,7 @@ from ansible_collections.postern.mail_gateway.plugins.module_utils.ufw_rules imp
     with_setting,
     words,
 )
+from ansible_collections.postern.mail_gateway.plugins.module_utils.firewall.ufw import Live, document, parse_save
 
 DEFAULTS: dict[str, Any] = {
     "action": "allow", "direction": "in", "protocol": "any", "ports": [], "source_ports": [], "sources": [],

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils.haproxy_runtime import running
+from ansible_collections.postern.mail_gateway.plugins.module_utils.haproxy.runtime import running
 
 Serve = Callable[[str], AbstractContextManager[Path]]
 Check = Callable[[Path], "subprocess.CompletedProcess[str]"]

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils.file_transaction import (
+from ansible_collections.postern.mail_gateway.plugins.module_utils.host.files import (
     MANIFEST,
     STAGING,
     Change,

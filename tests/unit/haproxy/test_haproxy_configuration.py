@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils.haproxy_runtime import ask, running, running_digest
+from ansible_collections.postern.mail_gateway.plugins.module_utils.haproxy.runtime import ask, running, running_digest
 from ansible_collections.postern.mail_gateway.plugins.modules import haproxy_configuration as module
 
 LIST = "lists/relay_networks.list"

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils.haproxy_runtime import (
+from ansible_collections.postern.mail_gateway.plugins.module_utils.haproxy.runtime import (
     DIGEST_PLACE,
     DIGEST_PREFIX,
     Running,

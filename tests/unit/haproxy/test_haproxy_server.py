@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils.haproxy_runtime import (
+from ansible_collections.postern.mail_gateway.plugins.module_utils.haproxy.runtime import (
     ServerState,
     ask,
     configured_servers,

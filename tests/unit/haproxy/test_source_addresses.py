@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils.source_addresses import (
+from ansible_collections.postern.mail_gateway.plugins.module_utils.host.source_addresses import (
     AddressError,
     Plan,
     plan,

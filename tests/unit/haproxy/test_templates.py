@@ -25,7 +25,7 @@ from ansible.plugins.filter.core import FilterModule
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils.haproxy_runtime import messages
+from ansible_collections.postern.mail_gateway.plugins.module_utils.haproxy.runtime import messages
 
 Check = Callable[[Path], "subprocess.CompletedProcess[str]"]
 Variables = dict[str, Any]

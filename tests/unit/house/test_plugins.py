@@ -14,6 +14,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[3]
 COLLECTION = "postern.mail_gateway"
 PYTHON_FILES = sorted(path for path in (ROOT / "plugins").rglob("*.py") if path.stat().st_size)
+LOGIC = [path for path in PYTHON_FILES if {"module_utils", "plugin_utils"} & set(path.parts)]
 VERSION = yaml.safe_load((ROOT / "galaxy.yml").read_text())["version"]
 HEADER = [
     "# Copyright (c) 2026 postern.mail_gateway contributors",
@@ -88,7 +89,7 @@ def undocumented(tree: ast.AST, prefix: str = "") -> Iterator[str]:
                 yield from undocumented(node, f"{node.name}.")
 
 
-@pytest.mark.parametrize("path", [path for path in PYTHON_FILES if "module_utils" in path.parts], ids=relative)
+@pytest.mark.parametrize("path", LOGIC, ids=relative)
 def test_public_functions_are_explained(path: Path) -> None:
     found = list(undocumented(ast.parse(path.read_text())))
     assert not found, f"{relative(path)}: no docstring for {', '.join(found)}."
@@ -96,4 +97,4 @@ def test_public_functions_are_explained(path: Path) -> None:
 
 def test_there_are_plugins_to_look_at() -> None:
     assert plugin_names("filter")
-    assert [path for path in PYTHON_FILES if "module_utils" in path.parts]
+    assert {path.relative_to(ROOT).parts[1] for path in LOGIC} == {"module_utils", "plugin_utils"}

@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration import Inventory
-from ansible_collections.postern.mail_gateway.plugins.module_utils.derivation import derive_gateway
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.declaration.declaration import Inventory
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.derivation.gateway import derive_gateway
 
 ROOT = Path(__file__).resolve().parents[3]
 

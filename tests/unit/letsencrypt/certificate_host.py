@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils import certificate_program as program
+from ansible_collections.postern.mail_gateway.plugins.module_utils.certificates import program
 
 NAMES = ("mail.example.test", "autodiscover.example.test")
 SYSTEMCTL = """#!/bin/sh

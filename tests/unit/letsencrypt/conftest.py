@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils import certificate_program as program
+from ansible_collections.postern.mail_gateway.plugins.module_utils.certificates import program
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from tools.declared import declared
 
 from ansible_collections.postern.mail_gateway.plugins.filter.gateway_variables import gateway_variables
-from ansible_collections.postern.mail_gateway.plugins.module_utils import letsencrypt
-from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration import check, validate
-from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_ansible import fellow_gateways
-from ansible_collections.postern.mail_gateway.plugins.module_utils.derivation_haproxy import derive_haproxy
-from ansible_collections.postern.mail_gateway.plugins.module_utils.derivation_letsencrypt import (
+from ansible_collections.postern.mail_gateway.plugins.module_utils.certificates import configuration
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.declaration.declaration import check, validate
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.declaration.native import fellow_gateways
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.derivation.haproxy import derive_haproxy
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.derivation.letsencrypt import (
     challenge_variables,
     derive_letsencrypt,
     peer_rules,
@@ -126,7 +126,7 @@ def test_what_is_derived_suits_both_roles(websites: bool, own: bool, authority: 
     assert all(entry["names"] == files[entry["name"]]["names"] for entry in found["letsencrypt_certificates"])
     given_ = {name.removeprefix("letsencrypt_"): value for name, value in found.items()}
     given_["peers"] = [{**peer, "host_keys": ["ssh-ed25519 AAAA"]} for peer in given_["peers"]]
-    settings = letsencrypt.settings({
+    settings = configuration.settings({
         "key_type": "rsa", "key_size": 2048, "http_port": 8402, "self_test": True, "host": "gw1",
         "account": "certificates", "metrics_file": "", "tls_port": 443, "authority_ca": "",
         "external_account_hmac_key": "",

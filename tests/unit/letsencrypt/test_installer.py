@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from certificate_host import NAMES, Authority, Changed, Host, openssl
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils import certificate_program as program
+from ansible_collections.postern.mail_gateway.plugins.module_utils.certificates import program
 
 
 def leaf_of(pem: bytes) -> str:

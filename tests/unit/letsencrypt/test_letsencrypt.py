@@ -11,8 +11,7 @@ from certificate_host import Authority
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils import certificate_program as program
-from ansible_collections.postern.mail_gateway.plugins.module_utils import letsencrypt
+from ansible_collections.postern.mail_gateway.plugins.module_utils.certificates import configuration, program
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA comment"
 
@@ -88,8 +87,8 @@ BAD = [
 
 @pytest.mark.parametrize(("change", "sentence"), BAD)
 def test_what_cant_be_right_is_refused(change: dict[str, Any], sentence: str) -> None:
-    with pytest.raises(letsencrypt.BadVariables) as caught:
-        letsencrypt.settings(variables(**change))
+    with pytest.raises(configuration.BadVariables) as caught:
+        configuration.settings(variables(**change))
     assert sentence in str(caught.value)
     assert str(caught.value).endswith(".")
     assert change.get("external_account_hmac_key", "secret") not in str(caught.value)
@@ -99,40 +98,40 @@ def test_what_cant_be_right_is_refused(change: dict[str, Any], sentence: str) ->
 @given(st.text(max_size=80))
 def test_no_name_gets_through_that_a_shell_or_a_file_would_take_for_something_else(name: str) -> None:
     try:
-        letsencrypt.settings(variables(**named(name)))
-    except letsencrypt.BadVariables:
+        configuration.settings(variables(**named(name)))
+    except configuration.BadVariables:
         return
     assert set(name.lower()) <= set("abcdefghijklmnopqrstuvwxyz0123456789-.")
     assert not name.startswith("-")
 
 
 def test_staging_is_one_word() -> None:
-    assert letsencrypt.settings(variables(authority="letsencrypt-staging")).authority.startswith(
+    assert configuration.settings(variables(authority="letsencrypt-staging")).authority.startswith(
         "https://acme-staging-v02."
     )
-    assert letsencrypt.settings(variables()).key_type == "rsa"
+    assert configuration.settings(variables()).key_type == "rsa"
 
 
-def files(**more: Any) -> dict[Path, letsencrypt.HostFile]:
+def files(**more: Any) -> dict[Path, configuration.HostFile]:
     given_ = variables(**more)
-    return {file.path: file for file in letsencrypt.host_files(letsencrypt.settings(given_), given_)}
+    return {file.path: file for file in configuration.host_files(configuration.settings(given_), given_)}
 
 
 def test_the_secret_is_in_one_file_that_root_alone_reads(authority: Authority) -> None:
     account = {"external_account_key_id": "kid", "external_account_hmac_key": "secret-hmac_"}
     found = files(**account, authority_ca=authority.root.decode())
     holders = [file for file in found.values() if file.content and b"secret-hmac_" in file.content]
-    assert [(file.path, file.mode, file.secret) for file in holders] == [(letsencrypt.OPTIONS, 0o600, True)]
-    assert found[letsencrypt.BUNDLE].content == authority.root
+    assert [(file.path, file.mode, file.secret) for file in holders] == [(configuration.OPTIONS, 0o600, True)]
+    assert found[configuration.BUNDLE].content == authority.root
 
 
 def test_a_single_gateway_has_nothing_for_peers() -> None:
     found = files(peers=[], gateways=[])
     assert {path for path, file in found.items() if file.content is None} == {
-        letsencrypt.BUNDLE, letsencrypt.OPTIONS, letsencrypt.PATH_UNIT, letsencrypt.RECEIVER,
-        letsencrypt.STATE / "known_hosts",
+        configuration.BUNDLE, configuration.OPTIONS, configuration.PATH_UNIT, configuration.RECEIVER,
+        configuration.STATE / "known_hosts",
     }  # fmt: skip
-    assert letsencrypt.settings(variables(peers=[], gateways=[])).rank == 0
+    assert configuration.settings(variables(peers=[], gateways=[])).rank == 0
 
 
 def test_without_certificates_nothing_is_there() -> None:
@@ -140,7 +139,7 @@ def test_without_certificates_nothing_is_there() -> None:
 
 
 def test_the_host_keys_of_peers_are_pinned_by_name() -> None:
-    (line,) = files()[letsencrypt.STATE / "known_hosts"].content.decode().splitlines()
+    (line,) = files()[configuration.STATE / "known_hosts"].content.decode().splitlines()
     assert line == "gw2 ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA"
 
 
@@ -150,7 +149,7 @@ def test_host_keys_are_those_given_or_read_or_known() -> None:
     known = "gw2 known one\ngw3 known two\n"
 
     def keys(peer: dict[str, Any], identities: list[dict[str, Any]], known: str) -> list[str]:
-        (found,) = letsencrypt.with_host_keys([peer], identities, known, "gw1")
+        (found,) = configuration.with_host_keys([peer], identities, known, "gw1")
         return list(found["host_keys"])
 
     assert keys({**peer, "host_keys": ["given"]}, read, known) == ["given"]
@@ -166,10 +165,10 @@ def test_host_keys_are_those_given_or_read_or_known() -> None:
 def test_a_gateway_that_is_down_and_that_nobody_knows_waits_for_its_turn() -> None:
     peers = [{"name": name, "address": "10.0.0.2", "host_keys": []} for name in ("gw2", "gw3")]
     asked = [{"item": "gw1", "identity": {"public_key": KEY}}, {"item": "gw2", "identity": {}}]
-    assert [peer["name"] for peer in letsencrypt.with_host_keys(peers, asked, "", "gw1")] == ["gw3"]
+    assert [peer["name"] for peer in configuration.with_host_keys(peers, asked, "", "gw1")] == ["gw3"]
     # gw3 wasn't asked at all, and that is a mistake in the play.
-    with pytest.raises(letsencrypt.BadVariables, match="without gw3's host keys nobody can tell it apart"):
-        letsencrypt.settings(variables(peers=letsencrypt.with_host_keys(peers, asked, "", "gw1")))
+    with pytest.raises(configuration.BadVariables, match="without gw3's host keys nobody can tell it apart"):
+        configuration.settings(variables(peers=configuration.with_host_keys(peers, asked, "", "gw1")))
 
 
 def test_a_host_remembers_its_peers_by_the_comment_of_their_keys() -> None:
@@ -177,12 +176,12 @@ def test_a_host_remembers_its_peers_by_the_comment_of_their_keys() -> None:
         "ssh-ed25519 two certificates@gw2\nssh-ed25519 mine anna@certificates\n"
         "# ssh-ed25519 old certificates@gw5\nrestrict ssh-ed25519 three certificates@gw3.example.com\n"
     )
-    assert letsencrypt.remembered(keys, "gw2 ssh-rsa r\ngw2 ssh-ed25519 e\ngw4 ssh-ed25519 f\n") == {
+    assert configuration.remembered(keys, "gw2 ssh-rsa r\ngw2 ssh-ed25519 e\ngw4 ssh-ed25519 f\n") == {
         "gw2": {"public_key": "ssh-ed25519 two certificates@gw2", "host_keys": ["ssh-rsa r", "ssh-ed25519 e"]},
         "gw3.example.com": {"public_key": "restrict ssh-ed25519 three certificates@gw3.example.com", "host_keys": []},
         "gw4": {"public_key": "", "host_keys": ["ssh-ed25519 f"]},
     }
-    assert letsencrypt.remembered("", "") == {}
+    assert configuration.remembered("", "") == {}
 
 
 @given(
@@ -195,7 +194,7 @@ def test_of_a_gateway_that_is_down_anybodys_memory_is_enough(up: set[str], memor
         return {"public_key": f"{name} itself", "host_keys": [f"{name} itself"], "peers": peers}
 
     asked = [{"item": name, "identity": told(name) if name in up else {}} for name in ("gw3", "gw2", "gw1", "gw4")]
-    found = letsencrypt.known_identities(asked, "gw1")
+    found = configuration.known_identities(asked, "gw1")
     for name in ("gw1", "gw2", "gw3", "gw4"):
         tellers = [teller for teller in ("gw1", "gw2", "gw3") if teller in up and name in memories.get(teller, ())]
         wanted = f"{name} itself" if name in up else f"{name} by {tellers[0]}" if tellers else ""
@@ -205,7 +204,7 @@ def test_of_a_gateway_that_is_down_anybodys_memory_is_enough(up: set[str], memor
 
 def test_systemd_takes_the_units(tmp_path: Path) -> None:
     for path, file in files().items():
-        if letsencrypt.UNITS in path.parents and path.parent == letsencrypt.UNITS:
+        if configuration.UNITS in path.parents and path.parent == configuration.UNITS:
             assert file.content is not None
             # The program isn't on this machine.
             text = file.content.decode().replace(str(program.PROGRAM), "/bin/true")
@@ -219,6 +218,6 @@ def test_systemd_takes_the_units(tmp_path: Path) -> None:
 
 
 def test_withdrawn_certificates_are_those_that_were_there() -> None:
-    before = letsencrypt.settings(variables(certificates=[{"name": n, "names": ["a.b"]} for n in ("mail", "www")]))
-    assert letsencrypt.withdrawn(before, letsencrypt.settings(variables())) == ["www"]
-    assert letsencrypt.withdrawn(None, letsencrypt.settings(variables())) == []
+    before = configuration.settings(variables(certificates=[{"name": n, "names": ["a.b"]} for n in ("mail", "www")]))
+    assert configuration.withdrawn(before, configuration.settings(variables())) == ["www"]
+    assert configuration.withdrawn(None, configuration.settings(variables())) == []

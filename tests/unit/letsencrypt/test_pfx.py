@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 from certificate_host import openssl
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils import certificate_program as program
-from ansible_collections.postern.mail_gateway.plugins.module_utils import pfx
+from ansible_collections.postern.mail_gateway.plugins.module_utils.certificates import pfx, program
 
 PASSWORD = "a password, long enough"
 

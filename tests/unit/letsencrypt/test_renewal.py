@@ -17,7 +17,7 @@ from certificate_host import NAMES, Authority, Changed, Host
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils import certificate_program as program
+from ansible_collections.postern.mail_gateway.plugins.module_utils.certificates import program
 
 DAY = 86400.0
 GATEWAYS = ("gw1", "gw2", "gw3", "gw4", "gw5")

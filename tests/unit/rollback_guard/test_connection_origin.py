@@ -9,12 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils.connection_origin import Origin, origin
+from ansible_collections.postern.mail_gateway.plugins.module_utils.host.ssh_client import Origin, origin
 
 COLLECTIONS = Path(__file__).resolve().parents[3] / ".cache" / "collections"
-ASK = (
-    "from ansible_collections.postern.mail_gateway.plugins.module_utils.connection_origin import origin;print(origin())"
-)
+ASK = "from ansible_collections.postern.mail_gateway.plugins.module_utils.host.ssh_client import origin;print(origin())"
 
 
 def asked(connection: str | None, *, hidden: bool) -> str:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils import rollback_program
-from ansible_collections.postern.mail_gateway.plugins.module_utils.rollback_guard import (
+from ansible_collections.postern.mail_gateway.plugins.module_utils.rollback import program
+from ansible_collections.postern.mail_gateway.plugins.module_utils.rollback.guard import (
     GuardError,
     RollbackGuard,
     sentence,
@@ -74,7 +74,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     (tmp_path / "units").mkdir()
     monkeypatch.setenv("FAKE", str(tmp_path))
     monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
-    monkeypatch.setattr(rollback_program, "UNITS", tmp_path / "units")
+    monkeypatch.setattr(program, "UNITS", tmp_path / "units")
     return Host(tmp_path)
 
 
@@ -124,7 +124,7 @@ def test_the_next_boot_goes_back_before_the_services_start(host: Host) -> None:
         assert service in next(line for line in unit.splitlines() if line.startswith("Before="))
     token = json.loads((host.folder / "armed.json").read_text())["token"]
     assert f"boot {host.folder} {token}" in unit
-    assert rollback_program.main(["boot", str(host.folder), token]) == 0
+    assert program.main(["boot", str(host.folder), token]) == 0
     assert host.is_old
     # Services start by themselves then; only what generators made has to be made again.
     assert not (host.root / "reloaded").exists()
@@ -176,7 +176,7 @@ def test_a_timer_of_an_older_change_touches_no_newer_one(host: Host) -> None:
     host.guard().disarm(old.token)
     host.arm()
     host.change()
-    assert rollback_program.main(["timeout", str(host.folder), old.token]) == 0
+    assert program.main(["timeout", str(host.folder), old.token]) == 0
     assert host.file.read_text() == "bad\n"
 
 
@@ -185,7 +185,7 @@ def test_a_run_that_was_killed_while_it_armed_is_in_nobodys_way(host: Host, monk
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(rollback_program, "write", killed)
+        patch.setattr(program, "write", killed)
         with pytest.raises(KeyboardInterrupt):
             host.arm()
     assert host.fire().returncode == 0  # its timer finds nothing to do
@@ -203,7 +203,7 @@ def test_a_rollback_that_was_killed_is_finished_later(host: Host, steps: int) ->
     host.change()
     armed = json.loads((host.folder / "armed.json").read_text())
     for entry in armed["files"][:steps]:
-        assert rollback_program.restore(entry) == ""
+        assert program.restore(entry) == ""
     assert host.fire("boot").returncode == 0
     assert host.is_old
 
@@ -231,14 +231,14 @@ def test_links_and_other_file_systems(host: Host, monkeypatch: pytest.MonkeyPatc
     link.unlink()
     link.write_text("bad\n")
     host.file.write_text("bad\n")
-    renamed = rollback_program.os.replace
+    renamed = program.os.replace
 
     def replace(source: Path, target: Path) -> None:
         if Path(source).parent.name == "saved":
             raise OSError(18, "Invalid cross-device link")
         renamed(source, target)
 
-    monkeypatch.setattr(rollback_program.os, "replace", replace)
+    monkeypatch.setattr(program.os, "replace", replace)
     report = guard.roll_back_now()
     assert report
     assert report["errors"] == []
@@ -262,9 +262,9 @@ def test_a_full_disk_leaves_a_report_all_the_same(host: Host, monkeypatch: pytes
     def full(path: Path, content: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(rollback_program, "write", full)
+    monkeypatch.setattr(program, "write", full)
     token = host.guard().status()["token"]  # type: ignore[index]
-    rollback_program.main(["timeout", str(host.folder), token])
+    program.main(["timeout", str(host.folder), token])
     assert host.is_old
     report = host.guard().rolled_back()
     assert report is not None
@@ -327,10 +327,10 @@ def test_a_clock_that_jumps_neither_hastens_nor_delays(host: Host, monkeypatch: 
     """Every clock reading that the guard writes down is for people to read."""
     host.arm()
     host.change()
-    monkeypatch.setattr(rollback_program, "now", lambda: f"{year}-01-01T00:00:00+00:00")
+    monkeypatch.setattr(program, "now", lambda: f"{year}-01-01T00:00:00+00:00")
     with pytest.raises(GuardError, match="waits for its confirmation"):
         host.guard("other").rolled_back()
-    assert rollback_program.main(["timeout", str(host.folder), str(host.guard().status()["token"])]) == 0  # type: ignore[index]
+    assert program.main(["timeout", str(host.folder), str(host.guard().status()["token"])]) == 0  # type: ignore[index]
     assert host.is_old
     report = host.guard().rolled_back()
     assert report

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils.networks import NetworkError
-from ansible_collections.postern.mail_gateway.plugins.module_utils.sshd import (
+from ansible_collections.postern.mail_gateway.plugins.module_utils.host.networks import NetworkError
+from ansible_collections.postern.mail_gateway.plugins.module_utils.sshd.configuration import (
     ALGORITHMS,
     DROP_IN,
     Entry,

@@ -12,24 +12,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_values import Unfit, read_address, show
-from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_kinds import (
-    MAIL_ACCESS,
-    RECEIVE_CONNECTOR,
-    SETTINGS,
-    VERSIONS,
-    Kind,
-)
-from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_values import (
-    Name,
-    Range,
-    Wanted,
-    one_address,
-    read_boolean,
-    read_name,
-    read_range,
-    read_wanted,
-)
+from ..declaration.values import Unfit, read_address, show
+from .kinds import MAIL_ACCESS, RECEIVE_CONNECTOR, SETTINGS, VERSIONS, Kind
+from .values import Name, Range, Wanted, one_address, read_boolean, read_name, read_range, read_wanted
 
 SERVER_PLACE = "{server}"
 """Stands for the server's name in the name of a connector: setup names the default ones after the server."""

@@ -8,17 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils import declaration_schema as schema
-from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration import DeclarationError, check
-from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_rules import Site, relay_networks
-from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_tree import (
-    Inventory,
-    Node,
-    Problems,
-    read_server,
-)
-from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_values import Address, in_order
-from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_kinds import ANONYMOUS, ANY_RECIPIENT
+from ..declaration import schema
+from ..declaration.declaration import DeclarationError, check
+from ..declaration.rules import Site, relay_networks
+from ..declaration.tree import Inventory, Node, Problems, read_server
+from ..declaration.values import Address, in_order
+from ..exchange.kinds import ANONYMOUS, ANY_RECIPIENT
 
 # What a server allows one source is meant for one client; a gateway is all of them.
 _FOR_MANY = {"MaxInboundConnectionPerSource": "Unlimited", "MaxInboundConnectionPercentagePerSource": 100}

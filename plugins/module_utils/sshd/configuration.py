@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils.networks import networks
+from ..host.networks import networks
 
 FOLDER = Path("/etc/ssh")
 DROP_IN = FOLDER / "sshd_config.d" / "00-postern.conf"

@@ -11,17 +11,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration import DeclarationError, check
-from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_tree import Inventory
-from ansible_collections.postern.mail_gateway.plugins.module_utils.derivation_fail2ban import derive_fail2ban
-from ansible_collections.postern.mail_gateway.plugins.module_utils.derivation_firewall import derive_firewall
-from ansible_collections.postern.mail_gateway.plugins.module_utils.derivation_haproxy import derive_haproxy
-from ansible_collections.postern.mail_gateway.plugins.module_utils.derivation_letsencrypt import (
-    challenge_variables,
-    derive_letsencrypt,
-    peer_rules,
-)
-from ansible_collections.postern.mail_gateway.plugins.module_utils.derivation_sshd import derive_sshd
+from ..declaration.declaration import DeclarationError, check
+from ..declaration.tree import Inventory
+from .fail2ban import derive_fail2ban
+from .firewall import derive_firewall
+from .haproxy import derive_haproxy
+from .letsencrypt import challenge_variables, derive_letsencrypt, peer_rules
+from .sshd import derive_sshd
 
 MANAGED = {"firewall": "firewall", "sshd": "ssh", "fail2ban": "fail2ban"}
 """The roles that the declaration can leave out, each with the key that says so."""

@@ -14,21 +14,9 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils import declaration_schema as schema
-from ansible_collections.postern.mail_gateway.plugins.module_utils import declaration_values as values
-from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_tree import (
-    Gateway,
-    Inventory,
-    Node,
-    Problems,
-    Server,
-)
-from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_values import (
-    Address,
-    Network,
-    Unfit,
-    show,
-)
+from . import schema, values
+from .tree import Gateway, Inventory, Node, Problems, Server
+from .values import Address, Network, Unfit, show
 
 # As most authorities have it; https://letsencrypt.org/docs/rate-limits/
 MOST_NAMES = 100

@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_kinds import DEFAULT_CONNECTORS
-from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_plan import make_plan
-from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_state import Connector, Server
-from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_values import EVERYBODY
-from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_wishes import read_wishes
+from .actual import Connector, Server
+from .desired import read_wishes
+from .kinds import DEFAULT_CONNECTORS
+from .plan import make_plan
+from .values import EVERYBODY
 
 #: What decides on connectors; the rest of a server can't be foretold, and needn't be.
 _ARGUMENTS = ("receive_connectors", "server_addresses", "gateway_addresses", "relay_addresses")

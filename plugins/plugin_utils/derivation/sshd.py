@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_rules import Site, ssh_networks
-from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_values import in_order
+from ..declaration.rules import Site, ssh_networks
+from ..declaration.values import in_order
 
 
 def derive_sshd(site: Site) -> dict[str, Any]:

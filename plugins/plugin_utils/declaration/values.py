@@ -21,11 +21,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils.authorities import (
-    AUTHORITIES,
-    HMAC_KEY_FORM,
-    KEY_ID_FORM,
-)
+from ...module_utils.certificates.authorities import AUTHORITIES, HMAC_KEY_FORM, KEY_ID_FORM
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network

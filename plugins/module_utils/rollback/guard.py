@@ -24,8 +24,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils import rollback_program
-from ansible_collections.postern.mail_gateway.plugins.module_utils.commands import run
+from ..host.commands import run
+from . import program as rollback_program
 
 FOLDER = Path("/var/lib/postern/rollback")
 TIMER = "postern-rollback"

@@ -4,7 +4,7 @@
 """Reading the declaration and its part of the inventory by the schema, value by value.
 
 The result is a tree of ``Node`` with every value in its exact form. What is wrong is noted as a problem and replaced by
-its default, so that the rules between the parts (declaration_rules) can still be asked.
+its default, so that the rules between the parts (rules) can still be asked.
 """
 
 from __future__ import annotations
@@ -16,15 +16,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils import declaration_schema as schema
-from ansible_collections.postern.mail_gateway.plugins.module_utils import declaration_values as values
-from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_schema import Option
-from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_values import (
-    Address,
-    Hidden,
-    Unfit,
-    show,
-)
+from . import schema, values
+from .schema import Option
+from .values import Address, Hidden, Unfit, show
 
 
 @dataclass(frozen=True)
@@ -78,7 +72,7 @@ class Unevaluated:
 class Inventory:
     """What the declaration needs of the inventory: the groups' hosts, and of each host the few variables.
 
-    ``hosts`` maps a host to those of ``declaration_schema.HOST_VARIABLES`` that it has.
+    ``hosts`` maps a host to those of ``schema.HOST_VARIABLES`` that it has.
     """
 
     groups: Mapping[str, Sequence[str]]

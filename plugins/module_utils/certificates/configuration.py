@@ -14,12 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils import certificate_program as program
-from ansible_collections.postern.mail_gateway.plugins.module_utils.authorities import (
-    AUTHORITIES,
-    HMAC_KEY_FORM,
-    KEY_ID_FORM,
-)
+from . import program
+from .authorities import AUTHORITIES, HMAC_KEY_FORM, KEY_ID_FORM
 
 # Let's Encrypt's and most others' limit: https://letsencrypt.org/docs/rate-limits/
 MOST_NAMES = 100

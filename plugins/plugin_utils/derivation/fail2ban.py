@@ -8,19 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils import declaration_schema as schema
-from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_rules import (
-    Site,
-    most_failed_logons,
-    ssh_networks,
-    ssh_ports,
-)
-from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_values import (
-    Network,
-    as_network,
-    in_order,
-    within,
-)
+from ..declaration import schema
+from ..declaration.rules import Site, most_failed_logons, ssh_networks, ssh_ports
+from ..declaration.values import Network, as_network, in_order, within
 
 # sshd's own lines, whichever of systemd's units it runs in: ssh.service, or one for each connection of ssh.socket.
 SSHD = ["_SYSTEMD_UNIT=ssh.service _UID=0", "_SYSTEMD_SLICE=system-ssh.slice _UID=0"]

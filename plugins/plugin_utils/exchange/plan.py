@@ -10,38 +10,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_values import Unfit, listed, show
-from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_direct_return import plan_direct_return
-from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_kinds import (
-    GROUP_RIGHTS,
-    MAIL_ACCESS,
-    RECEIVE_CONNECTOR,
-    Kind,
-    Property,
-)
-from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_operations import (
-    Difference,
-    Operation,
-    Plan,
-)
-from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_safety import Listener, connections, judge
-from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_state import Connector, Server
-from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_values import (
-    EVERYBODY,
-    RANGES,
-    Name,
-    Range,
-    Wanted,
-    read_name,
-)
-from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_wishes import (
-    SERVER_PLACE,
-    ConnectorWish,
-    Refused,
-    SettingsWish,
-    Wishes,
-    check_version,
-)
+from ..declaration.values import Unfit, listed, show
+from .actual import Connector, Server
+from .desired import SERVER_PLACE, ConnectorWish, Refused, SettingsWish, Wishes, check_version
+from .direct_return import plan_direct_return
+from .kinds import GROUP_RIGHTS, MAIL_ACCESS, RECEIVE_CONNECTOR, Kind, Property
+from .operations import Difference, Operation, Plan
+from .safety import Listener, connections, judge
+from .values import EVERYBODY, RANGES, Name, Range, Wanted, read_name
 
 MARK = "[postern.mail_gateway]"
 """In the comment of each connector that was made from here, so that it can go when it leaves the variables."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_values import (
+from .values import (
     BINDINGS,
     BOOLEAN,
     COUNT_OR_UNLIMITED,

@@ -12,14 +12,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_values import Unfit
-from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_kinds import (
-    MAIL_ACCESS,
-    RECEIVE_CONNECTOR,
-    Kind,
-)
-from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_values import Name, read_boolean, read_name
-from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_wishes import Refused, Wishes, version_of
+from ..declaration.values import Unfit
+from .desired import Refused, Wishes, version_of
+from .kinds import MAIL_ACCESS, RECEIVE_CONNECTOR, Kind
+from .values import Name, read_boolean, read_name
 
 _ANSWER = re.compile(r'<<"postern">>(.*?)<<"end">>', re.DOTALL)
 

@@ -9,8 +9,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils import declaration_schema as schema
-from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_tree import Inventory, Unevaluated
+from . import schema
+from .tree import Inventory, Unevaluated
 
 _DEEPEST = 12  # levels; the schema has six, and a YAML alias may point at its own parent
 
@@ -67,7 +67,7 @@ def read_inventory(
 ) -> Inventory:
     """The inventory as the declaration needs it: these gateways, and the servers of the group.
 
-    Only the variables in ``declaration_schema.HOST_VARIABLES`` are read, and only of these hosts, because reading a
+    Only the variables in ``schema.HOST_VARIABLES`` are read, and only of these hosts, because reading a
     host's variable makes Ansible evaluate it.
     """
     members = {str(name): tuple(map(str, hosts)) for name, hosts in groups.items()}

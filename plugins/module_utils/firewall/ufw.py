@@ -27,16 +27,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils.commands import run
-from ansible_collections.postern.mail_gateway.plugins.module_utils.ufw_rules import (
-    ANYWHERE,
-    Connection,
-    Rule,
-    listing,
-    parse_rules,
-    parse_settings,
-    with_setting,
-)
+from ..host.commands import run
+from .rules import ANYWHERE, Connection, Rule, listing, parse_rules, parse_settings, with_setting
 
 DEFAULTS = "etc/default/ufw"
 CONF = "etc/ufw/ufw.conf"

@@ -15,8 +15,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils.commands import run
-from ansible_collections.postern.mail_gateway.plugins.module_utils.fail2ban import Fail2BanError
+from ..host.commands import run
+from .configuration import Fail2BanError
 
 PYTHON = "/usr/bin/python3"
 

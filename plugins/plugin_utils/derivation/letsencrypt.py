@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_rules import Site, ssh_ports
-from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_tree import Gateway
-from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_values import Address, in_order
-from ansible_collections.postern.mail_gateway.plugins.module_utils.derivation_haproxy import haproxy_certificates
+from ..declaration.rules import Site, ssh_ports
+from ..declaration.tree import Gateway
+from ..declaration.values import Address, in_order
+from .haproxy import haproxy_certificates
 
 HTTP_PORT = 8402
 

@@ -14,14 +14,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_values import listed, show
-from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_kinds import (
-    ANONYMOUS,
-    ANY_RECIPIENT,
-    DEFAULT_CONNECTORS,
-)
-from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_values import EVERYBODY, Binding, Range
-from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_wishes import Neighbourhood, is_public
+from ..declaration.values import listed, show
+from .desired import Neighbourhood, is_public
+from .kinds import ANONYMOUS, ANY_RECIPIENT, DEFAULT_CONNECTORS
+from .values import EVERYBODY, Binding, Range
 
 # Whoever hasn't logged on, under the names and numbers that Windows knows him by; the system's language may differ.
 _ANYBODY = frozenset(

@@ -14,20 +14,12 @@ import ipaddress
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_values import listed, show
-from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_operations import (
-    Difference,
-    Operation,
-    Plan,
-)
-from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_safety import SERVER_PORTS, Listener
-from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_state import Interface, Server
-from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_values import one_address
-from ansible_collections.postern.mail_gateway.plugins.module_utils.exchange_wishes import (
-    DIRECT_RETURN,
-    DirectReturnWish,
-    Neighbourhood,
-)
+from ..declaration.values import listed, show
+from .actual import Interface, Server
+from .desired import DIRECT_RETURN, DirectReturnWish, Neighbourhood
+from .operations import Difference, Operation, Plan
+from .safety import SERVER_PORTS, Listener
+from .values import one_address
 
 DEVICE = r"ROOT\POSTERN\0000"
 """The id of the device that is made from here. There can be one device of an id, so that there is never a second

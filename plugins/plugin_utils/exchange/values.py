@@ -19,12 +19,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_values import (
-    Address,
-    Unfit,
-    listed,
-    show,
-)
+from ..declaration.values import Address, Unfit, listed, show
 
 UNLIMITED = "Unlimited"
 

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils.file_transaction import ManagedFile
-from ansible_collections.postern.mail_gateway.plugins.module_utils.networks import Network
+from ..host.files import ManagedFile
+from ..host.networks import Network
 
 MARK = "# Written by Ansible (role postern.mail_gateway.fail2ban); changes here are overwritten.\n"
 ACTION = "postern-ban"

@@ -15,22 +15,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils import declaration_schema as schema
-from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_rules import (
-    DOUBTS,
-    RULES,
-    Site,
-    files_are_good,
-)
-from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_tree import (
-    Inventory,
-    Problem,
-    Problems,
-    read,
-    read_gateway,
-    read_server,
-)
-from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_values import listed
+from . import schema
+from .rules import DOUBTS, RULES, Site, files_are_good
+from .tree import Inventory, Problem, Problems, read, read_gateway, read_server
+from .values import listed
 
 
 class DeclarationError(ValueError):

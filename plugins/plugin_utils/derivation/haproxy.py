@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils import declaration_schema as schema
-from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_rules import (
+from ..declaration import schema
+from ..declaration.rules import (
     Site,
     certificate_names,
     exchange_hostnames,
@@ -17,8 +17,8 @@ from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_r
     relay_networks,
     tcp_services,
 )
-from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_tree import Node
-from ansible_collections.postern.mail_gateway.plugins.module_utils.declaration_values import in_order
+from ..declaration.tree import Node
+from ..declaration.values import in_order
 
 EXCHANGE_CERTIFICATE = schema.RESERVED_WEBSITE_NAMES[0]
 
