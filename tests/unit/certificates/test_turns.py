@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from test_letsencrypt import variables
+from test_configuration import variables
 
 from ansible_collections.postern.mail_gateway.plugins.modules import letsencrypt_certificates as module
 
