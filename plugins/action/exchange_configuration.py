@@ -21,7 +21,7 @@ from ..plugin_utils.exchange.actual import (
     read_server,
     standard_input,
 )
-from ..plugin_utils.exchange.desired import ADAPTER, Refused, Wishes, read_wishes
+from ..plugin_utils.exchange.desired import ADAPTER, Desired, Refused, read_desired
 from ..plugin_utils.exchange.operations import Operation, Plan
 from ..plugin_utils.exchange.plan import make_plan
 
@@ -96,16 +96,16 @@ class ActionModule(ActionBase):
         return result
 
     def _configure(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        wishes = read_wishes(arguments)
+        desired = read_desired(arguments)
         question = {
             "mode": "read",
             "server": arguments["server"],
             "session": arguments["session"],
-            "queries": queries(wishes),
+            "queries": queries(desired),
         }
         answer = self._ask(question)
-        server = read_server(answer, wishes)
-        plan = make_plan(wishes, server)
+        server = read_server(answer, desired)
+        plan = make_plan(desired, server)
         result = {
             "changed": bool(plan.operations),
             "operations": [operation.what for operation in plan.operations],
@@ -124,7 +124,7 @@ class ActionModule(ActionBase):
         if not plan.operations or self._task.check_mode:
             return result
         self._apply(question, answer, plan, server)
-        self._confirm(question, wishes)
+        self._confirm(question, desired)
         return result
 
     def _apply(self, question: Mapping[str, Any], answer: Answer, plan: Plan, server: Server) -> None:
@@ -166,9 +166,9 @@ class ActionModule(ActionBase):
             )
             raise Refused(sentences)
 
-    def _confirm(self, question: Mapping[str, Any], wishes: Wishes) -> None:
+    def _confirm(self, question: Mapping[str, Any], desired: Desired) -> None:
         """Read again; what still differs is an error that says what."""
-        plan = make_plan(wishes, read_server(self._ask(question), wishes))
+        plan = make_plan(desired, read_server(self._ask(question), desired))
         if plan.operations:
             sentences = []
             for difference in plan.differences:

@@ -31,17 +31,17 @@ MANY = 100
 
 def wanted(number: int) -> list[dict[str, Any]]:
     """So many connectors."""
-    wishes = [relay_connector("10.0.0.25", name=f"R{n}") for n in range(number)]
-    for n, wish in enumerate(wishes):
-        wish["properties"]["Bindings"] = [f"0.0.0.0:{BINDING + n}"]
-    return wishes
+    desired = [relay_connector("10.0.0.25", name=f"R{n}") for n in range(number)]
+    for n, connector in enumerate(desired):
+        connector["properties"]["Bindings"] = [f"0.0.0.0:{BINDING + n}"]
+    return desired
 
 
 def controller(number: int) -> float:
     """The best of several rounds of the plugin's own part."""
     machine = Machine()
-    wishes = wanted(number)
-    converged(machine, receive_connectors=wishes)
+    desired = wanted(number)
+    converged(machine, receive_connectors=desired)
     answering = over_python(machine)
     rounds = []
     for _ in range(ROUNDS):
@@ -55,7 +55,7 @@ def controller(number: int) -> float:
             return answer
 
         begin = time.perf_counter()
-        result = Action(timed).configure(receive_connectors=wishes)
+        result = Action(timed).configure(receive_connectors=desired)
         rounds.append(time.perf_counter() - begin - spent)
         assert not result["changed"]
     return min(rounds)
@@ -64,8 +64,8 @@ def controller(number: int) -> float:
 def in_all(number: int) -> float:
     """The best of a few whole runs with PowerShell."""
     machine = Machine()
-    wishes = wanted(number)
-    converged(machine, receive_connectors=wishes)
+    desired = wanted(number)
+    converged(machine, receive_connectors=desired)
     permissions = [
         {**entry, "Identity": found["DistinguishedName"]}
         for entry in machine.state["permissions"]
@@ -78,7 +78,7 @@ def in_all(number: int) -> float:
         rounds = []
         for _ in range(WHOLE_ROUNDS):
             begin = time.perf_counter()
-            result = Action(over_powershell(windows)).configure(receive_connectors=wishes)
+            result = Action(over_powershell(windows)).configure(receive_connectors=desired)
             rounds.append(time.perf_counter() - begin)
             assert not result["changed"]
     return min(rounds)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..declaration.values import Unfit
-from .desired import Refused, Wishes, version_of
+from .desired import Desired, Refused, version_of
 from .kinds import MAIL_ACCESS, RECEIVE_CONNECTOR, Kind
 from .values import Name, read_boolean, read_name
 
@@ -62,9 +62,9 @@ PRESSURE = "pressure"
 # --- the question ----------------------------------------------------------------------------------------------------
 
 
-def queries(wishes: Wishes) -> list[dict[str, Any]]:
-    """What a server is asked: everything that the wishes are about, and all that decides on who may relay."""
-    named = {name for wish in wishes.connectors for name in wish.properties}
+def queries(desired: Desired) -> list[dict[str, Any]]:
+    """What a server is asked: everything that the variables are about, and all that decides on who may relay."""
+    named = {name for one in desired.connectors for name in one.properties}
     found = [
         _query(RECEIVE_CONNECTOR.variable, RECEIVE_CONNECTOR, [*_IDENTITY, *sorted(named | set(JUDGED_BY))]),
         {
@@ -81,7 +81,7 @@ def queries(wishes: Wishes) -> list[dict[str, Any]]:
         },
     ]
     services: list[str] = []
-    for settings in wishes.settings:
+    for settings in desired.settings:
         if settings.properties:
             found.append(_query(settings.kind.variable, settings.kind, list(settings.properties)))
         if settings.kind in MAIL_ACCESS:
@@ -101,11 +101,11 @@ def queries(wishes: Wishes) -> list[dict[str, Any]]:
                 "properties": ["Component", "State", "ServerWideOfflineIsOffline"],
             }
         )
-    if wishes.edge_traversal_ports:
+    if desired.edge_traversal_ports:
         found.append(
             {
                 **_empty(FIREWALL, "Get-LocalPortFirewallRule"),
-                "parameters": {"LocalPort": sorted(map(str, wishes.edge_traversal_ports))},
+                "parameters": {"LocalPort": sorted(map(str, desired.edge_traversal_ports))},
                 "properties": [
                     "Name",
                     "DisplayName",
@@ -117,7 +117,7 @@ def queries(wishes: Wishes) -> list[dict[str, Any]]:
                 ],
             }
         )
-    if wishes.direct_return is not None:
+    if desired.direct_return is not None:
         found.append({**_empty(INTERFACES, "Get-HostInterface"), "properties": list(_INTERFACE)})
     return found
 
@@ -244,7 +244,7 @@ def _is_unknown_command(error: Mapping[str, Any]) -> bool:
     return "CommandNotFound" in f"{error.get('id')}{error.get('reason')}"
 
 
-def read_server(answer: Answer, wishes: Wishes) -> Server:
+def read_server(answer: Answer, desired: Desired) -> Server:
     """The server in an answer.
 
     :raises Refused: where something that is needed couldn't be read, or isn't as it must be.
@@ -259,7 +259,7 @@ def read_server(answer: Answer, wishes: Wishes) -> Server:
         )
     read = document["read"]
     sentences = []
-    for query in queries(wishes):
+    for query in queries(desired):
         error = read[query["name"]].get("error")
         # A server whose back pressure can't be read is configured all the same.
         if error and query["name"] != PRESSURE:
@@ -269,11 +269,11 @@ def read_server(answer: Answer, wishes: Wishes) -> Server:
     if sentences:
         raise Refused(sentences)
     settings = {}
-    for wish in wishes.settings:
-        objects = read[wish.kind.variable]["objects"] if wish.properties else [{}]
+    for one in desired.settings:
+        objects = read[one.kind.variable]["objects"] if one.properties else [{}]
         if len(objects) != 1:
-            raise Refused([f"{wish.kind.get} found {len(objects)} objects on {name}, not one; nothing was changed."])
-        settings[wish.kind.variable] = objects[0]
+            raise Refused([f"{one.kind.get} found {len(objects)} objects on {name}, not one; nothing was changed."])
+        settings[one.kind.variable] = objects[0]
     return Server(
         name=name,
         fqdn=str(about.get("Fqdn")),

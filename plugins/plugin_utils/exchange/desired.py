@@ -37,7 +37,7 @@ class Refused(ValueError):
 
 
 @dataclass(frozen=True)
-class ConnectorWish:
+class DesiredConnector:
     """A receive connector as it is to be. ``rights`` is None where rights are nobody's business here."""
 
     path: str
@@ -49,7 +49,7 @@ class ConnectorWish:
 
 
 @dataclass(frozen=True)
-class SettingsWish:
+class DesiredSettings:
     """Settings of which a server has one object, and whether its services are to run (None: as they are)."""
 
     kind: Kind
@@ -59,7 +59,7 @@ class SettingsWish:
 
 
 @dataclass(frozen=True)
-class DirectReturnWish:
+class DesiredDirectReturn:
     """The loopback adapter that has the service addresses, each with its prefix, and the adapters by which mail comes.
 
     ``interfaces`` is empty where those are to be found on the host.
@@ -86,13 +86,13 @@ class Neighbourhood:
 
 
 @dataclass(frozen=True)
-class Wishes:
+class Desired:
     """Everything that is asked of one server."""
 
-    connectors: tuple[ConnectorWish, ...] = ()
-    settings: tuple[SettingsWish, ...] = ()
+    connectors: tuple[DesiredConnector, ...] = ()
+    settings: tuple[DesiredSettings, ...] = ()
     edge_traversal_ports: frozenset[int] = frozenset()
-    direct_return: DirectReturnWish | None = None
+    direct_return: DesiredDirectReturn | None = None
     neighbourhood: Neighbourhood = field(default_factory=Neighbourhood)
 
 
@@ -109,8 +109,8 @@ class _Reader:
         self.note(path, f"is {show(value)}, {unfit.text}")
 
 
-def read_wishes(arguments: Mapping[str, Any]) -> Wishes:
-    """The wishes in the module's arguments.
+def read_desired(arguments: Mapping[str, Any]) -> Desired:
+    """What the module's arguments ask for.
 
     :raises Refused: with a sentence for everything that is wrong.
     """
@@ -134,7 +134,7 @@ def read_wishes(arguments: Mapping[str, Any]) -> Wishes:
     direct_return = _direct_return(reader, arguments.get("direct_return") or {}, neighbourhood)
     if reader.sentences:
         raise Refused(reader.sentences)
-    return Wishes(tuple(connectors), tuple(settings), ports, direct_return, neighbourhood)
+    return Desired(tuple(connectors), tuple(settings), ports, direct_return, neighbourhood)
 
 
 def _ranges(reader: _Reader, arguments: Mapping[str, Any], name: str) -> tuple[Range, ...]:
@@ -152,25 +152,25 @@ def _ranges(reader: _Reader, arguments: Mapping[str, Any], name: str) -> tuple[R
     return tuple(found)
 
 
-def _connectors(reader: _Reader, value: Any) -> list[ConnectorWish]:
-    wishes: list[ConnectorWish] = []
+def _connectors(reader: _Reader, value: Any) -> list[DesiredConnector]:
+    desired: list[DesiredConnector] = []
     for index, entry in enumerate(value):
-        wish = _connector(reader, f"{RECEIVE_CONNECTOR.variable}[{index}]", entry)
-        if wish is None:
+        connector = _connector(reader, f"{RECEIVE_CONNECTOR.variable}[{index}]", entry)
+        if connector is None:
             continue
-        twin = next((known for known in wishes if _same(known, wish)), None)
+        twin = next((known for known in desired if _same(known, connector)), None)
         if twin is not None:
-            what = "default" if wish.default else f"name {show(wish.name)}"
-            reader.note(wish.path, f"has the {what}, which {twin.path} has already; put both into one entry")
-        wishes.append(wish)
-    return wishes
+            what = "default" if connector.default else f"name {show(connector.name)}"
+            reader.note(connector.path, f"has the {what}, which {twin.path} has already; put both into one entry")
+        desired.append(connector)
+    return desired
 
 
-def _same(one: ConnectorWish, other: ConnectorWish) -> bool:
+def _same(one: DesiredConnector, other: DesiredConnector) -> bool:
     return one.default == other.default and one.name.lower() == other.name.lower()
 
 
-def _connector(reader: _Reader, path: str, entry: Mapping[str, Any]) -> ConnectorWish | None:
+def _connector(reader: _Reader, path: str, entry: Mapping[str, Any]) -> DesiredConnector | None:
     default = bool(entry.get("default"))
     name = entry.get("name") or ""
     if default == bool(name):
@@ -186,7 +186,7 @@ def _connector(reader: _Reader, path: str, entry: Mapping[str, Any]) -> Connecto
         reader.note(path, "would remove the default connector, by which Exchange servers reach this one; take it out")
     properties = _properties(reader, RECEIVE_CONNECTOR, f"{path}.properties", entry.get("properties") or {})
     rights = entry.get("extended_rights")
-    return ConnectorWish(
+    return DesiredConnector(
         path, name, default, present, properties, None if rights is None else _rights(reader, path, rights)
     )
 
@@ -229,7 +229,7 @@ def _properties(reader: _Reader, kind: Kind, path: str, values: Mapping[str, Any
     return found
 
 
-def _settings(reader: _Reader, kind: Kind, value: Mapping[str, Any]) -> SettingsWish:
+def _settings(reader: _Reader, kind: Kind, value: Mapping[str, Any]) -> DesiredSettings:
     enabled = value.get("enabled")
     if enabled is not None and kind in MAIL_ACCESS:
         try:
@@ -238,10 +238,12 @@ def _settings(reader: _Reader, kind: Kind, value: Mapping[str, Any]) -> Settings
             reader.unfit(f"{kind.variable}.enabled", enabled, unfit)
             enabled = None
     properties = _properties(reader, kind, f"{kind.variable}.properties", value.get("properties") or {})
-    return SettingsWish(kind, kind.variable, properties, enabled)
+    return DesiredSettings(kind, kind.variable, properties, enabled)
 
 
-def _direct_return(reader: _Reader, value: Mapping[str, Any], neighbourhood: Neighbourhood) -> DirectReturnWish | None:
+def _direct_return(
+    reader: _Reader, value: Mapping[str, Any], neighbourhood: Neighbourhood
+) -> DesiredDirectReturn | None:
     """Direct server return; nothing where nothing is said about it."""
     if not value:
         return None
@@ -267,7 +269,7 @@ def _direct_return(reader: _Reader, value: Mapping[str, Any], neighbourhood: Nei
     if _FORBIDDEN_IN_ADAPTERS.search(adapter) or adapter != adapter.strip() or not 0 < len(adapter) <= 64:
         text = 'but must be 1 to 64 characters without any of \\ / : * ? " < > | [ ], and without spaces around it'
         reader.unfit(f"{DIRECT_RETURN}.adapter", adapter, Unfit(text))
-    return DirectReturnWish(present, addresses, adapter, _interfaces(reader, value.get("interfaces") or (), adapter))
+    return DesiredDirectReturn(present, addresses, adapter, _interfaces(reader, value.get("interfaces") or (), adapter))
 
 
 def _service_address(entry: Any) -> tuple[ipaddress.IPv4Address, int]:
@@ -301,10 +303,10 @@ def _interfaces(reader: _Reader, entries: Iterable[str], adapter: str) -> tuple[
     return tuple(found)
 
 
-def check_version(wishes: Wishes, version: str) -> list[str]:
+def check_version(desired: Desired, version: str) -> list[str]:
     """A sentence for each property (and kind) that this version of Exchange doesn't have."""
     sentences = []
-    for path, kind, properties in _all_properties(wishes):
+    for path, kind, properties in _all_properties(desired):
         if _older(version, kind.since) and (properties or kind in SETTINGS):
             sentences.append(
                 f"{path} is for Exchange {kind.since} and later, and this server is {version}; take it out."
@@ -318,10 +320,10 @@ def check_version(wishes: Wishes, version: str) -> list[str]:
     return sentences
 
 
-def _all_properties(wishes: Wishes) -> Iterable[tuple[str, Kind, Mapping[str, Wanted]]]:
-    for connector in wishes.connectors:
+def _all_properties(desired: Desired) -> Iterable[tuple[str, Kind, Mapping[str, Wanted]]]:
+    for connector in desired.connectors:
         yield connector.path, RECEIVE_CONNECTOR, connector.properties
-    for settings in wishes.settings:
+    for settings in desired.settings:
         yield settings.path, settings.kind, settings.properties
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from ..declaration.values import listed, show
 from .actual import Interface, Server
-from .desired import DIRECT_RETURN, DirectReturnWish, Neighbourhood
+from .desired import DIRECT_RETURN, DesiredDirectReturn, Neighbourhood
 from .operations import Difference, Operation, Plan
 from .safety import SERVER_PORTS, Listener
 from .values import one_address
@@ -42,7 +42,7 @@ class _Setting:
 
 
 def plan_direct_return(
-    wish: DirectReturnWish,
+    desired: DesiredDirectReturn,
     server: Server,
     neighbourhood: Neighbourhood,
     listeners: Iterable[Listener],
@@ -50,7 +50,7 @@ def plan_direct_return(
     problems: list[str],
 ) -> None:
     """Add what is to be done to the plan, or to the problems why it can't be."""
-    found = _loopback(wish, server, problems)
+    found = _loopback(desired, server, problems)
     if len(found) > 1:
         names = listed(show(entry.name) for entry in found)
         problems.append(
@@ -58,14 +58,14 @@ def plan_direct_return(
         )
         return
     adapter = found[0] if found else None
-    if wish.present:
-        _check_addresses(wish, server, adapter, problems)
-        lan = _lan(wish, server, neighbourhood, problems)
-        _bring(wish, adapter, lan, plan)
-        _warn(wish, server, lan, listeners, plan)
+    if desired.present:
+        _check_addresses(desired, server, adapter, problems)
+        lan = _lan(desired, server, neighbourhood, problems)
+        _bring(desired, adapter, lan, plan)
+        _warn(desired, server, lan, listeners, plan)
     # One that isn't ours is kept, switched off: what is off is done with.
     elif adapter is not None and (_is_ours(adapter) or not adapter.disabled):
-        _withdraw(adapter, _lan(wish, server, neighbourhood, problems), server, plan)
+        _withdraw(adapter, _lan(desired, server, neighbourhood, problems), server, plan)
 
 
 # --- what is there ---------------------------------------------------------------------------------------------------
@@ -75,47 +75,51 @@ def _is_ours(adapter: Interface) -> bool:
     return adapter.device.upper() == DEVICE
 
 
-def _loopback(wish: DirectReturnWish, server: Server, problems: list[str]) -> list[Interface]:
+def _loopback(desired: DesiredDirectReturn, server: Server, problems: list[str]) -> list[Interface]:
     """The loopback adapters that have the name or were made from here."""
     found = []
     for entry in server.interfaces:
-        named = entry.name.lower() == wish.adapter.lower()
+        named = entry.name.lower() == desired.adapter.lower()
         if entry.loopback and (named or _is_ours(entry)):
             found.append(entry)
-        elif named and wish.present:
+        elif named and desired.present:
             problems.append(
-                f"{DIRECT_RETURN}.adapter is {show(wish.adapter)}, which is an adapter of {server.name} that is no "
+                f"{DIRECT_RETURN}.adapter is {show(desired.adapter)}, which is an adapter of {server.name} that is no "
                 "loopback adapter; give another name."
             )
     return found
 
 
-def _check_addresses(wish: DirectReturnWish, server: Server, adapter: Interface | None, problems: list[str]) -> None:
+def _check_addresses(
+    desired: DesiredDirectReturn, server: Server, adapter: Interface | None, problems: list[str]
+) -> None:
     problems += [
         f"{DIRECT_RETURN}.addresses[{index}] is {address}, which the network adapter {show(entry.name)} of "
         f"{server.name} has already; take it off there, or out here."
-        for index, address in enumerate(wish.addresses)
+        for index, address in enumerate(desired.addresses)
         for entry in server.interfaces
         if entry is not adapter and address in entry.addresses
     ]
 
 
-def _lan(wish: DirectReturnWish, server: Server, neighbourhood: Neighbourhood, problems: list[str]) -> list[Interface]:
+def _lan(
+    desired: DesiredDirectReturn, server: Server, neighbourhood: Neighbourhood, problems: list[str]
+) -> list[Interface]:
     """The adapters by which mail comes.
 
     They are the named ones; or that which has an address of exchange_server_addresses; or the only one that there is.
     """
     others = [entry for entry in server.interfaces if not entry.loopback and entry.addresses]
     by_name = {entry.name.lower(): entry for entry in others}
-    if wish.interfaces:
-        if wish.present:
+    if desired.interfaces:
+        if desired.present:
             problems += [
                 f"{DIRECT_RETURN}.interfaces[{index}] is {show(name)}, but {server.name} has no such network adapter "
                 f"with an IPv4 address; {_which(others)}."
-                for index, name in enumerate(wish.interfaces)
+                for index, name in enumerate(desired.interfaces)
                 if name.lower() not in by_name
             ]
-        return [by_name[name.lower()] for name in wish.interfaces if name.lower() in by_name]
+        return [by_name[name.lower()] for name in desired.interfaces if name.lower() in by_name]
     known = [entry for entry in others if any(one_address(a) in neighbourhood.servers for a in entry.addresses)]
     if known or len(others) == 1:
         return known or others
@@ -135,26 +139,26 @@ def _which(others: Sequence[Interface]) -> str:
 # --- what is to be ---------------------------------------------------------------------------------------------------
 
 
-def _bring(wish: DirectReturnWish, adapter: Interface | None, lan: Iterable[Interface], plan: Plan) -> None:
-    changes = [setting for setting in _settings(wish, adapter) if setting.before != setting.after]
+def _bring(desired: DesiredDirectReturn, adapter: Interface | None, lan: Iterable[Interface], plan: Plan) -> None:
+    changes = [setting for setting in _settings(desired, adapter) if setting.before != setting.after]
     plan.operations += [setting.operation for setting in changes]
     before = tuple(line for setting in changes for line in setting.before)
     after = tuple(line for setting in changes for line in setting.after)
     if changes:
-        plan.differences.append(Difference(_title(wish.adapter), None if adapter is None else before, after))
+        plan.differences.append(Difference(_title(desired.adapter), None if adapter is None else before, after))
     # Last: from here on packets come in.
     _set_weak_receive((entry for entry in lan if not entry.weak_receive), True, plan)
 
 
-def _settings(wish: DirectReturnWish, now: Interface | None) -> Iterator[_Setting]:
+def _settings(desired: DesiredDirectReturn, now: Interface | None) -> Iterator[_Setting]:
     """All settings of the loopback adapter, in the order in which they are made.
 
     The addresses come when nothing is left that would tell the network about them; NetBIOS can be switched off only on
     an adapter that has an address.
     """
-    name, title = wish.adapter, _title(wish.adapter)
+    name, title = desired.adapter, _title(desired.adapter)
     alias = {"InterfaceAlias": name}
-    yield _presence(wish, now)
+    yield _presence(desired, now)
     yield _Setting(
         tuple(f"bound: {component}" for component in sorted(now.bindings)) if now else (),
         (f"bound: {_IPV4}",),
@@ -195,7 +199,7 @@ def _settings(wish: DirectReturnWish, now: Interface | None) -> Iterator[_Settin
             f"weak host send and receive are on for {title}",
         ),
     )
-    yield from _addresses(wish, now)
+    yield from _addresses(desired, now)
     yield _Setting(
         (f"NetBIOS: {_netbios(now.netbios)}",) if now else (),
         (f"NetBIOS: {_netbios(_NETBIOS_OFF)}",),
@@ -203,37 +207,37 @@ def _settings(wish: DirectReturnWish, now: Interface | None) -> Iterator[_Settin
     )
 
 
-def _presence(wish: DirectReturnWish, now: Interface | None) -> _Setting:
+def _presence(desired: DesiredDirectReturn, now: Interface | None) -> _Setting:
     """There is an adapter, by its name, and at work."""
-    parameters = {"Name": wish.adapter, "DeviceID": DEVICE}
+    parameters = {"Name": desired.adapter, "DeviceID": DEVICE}
     before, after, words = [], [], []
     if now is None:
         after.append(f"driver: {_DRIVER}")
         words.append("is installed")
-    elif now.name.lower() != wish.adapter.lower():
+    elif now.name.lower() != desired.adapter.lower():
         before.append(f"name: {now.name}")
-        after.append(f"name: {wish.adapter}")
+        after.append(f"name: {desired.adapter}")
         words.append(f"has its name (it was {now.name})")
     if now is not None and now.disabled:
         before.append("state: disabled")
         after.append("state: enabled")
         words.append("is enabled")
-    what = f"{_title(wish.adapter)} {' and '.join(words)}"
+    what = f"{_title(desired.adapter)} {' and '.join(words)}"
     return _Setting(tuple(before), tuple(after), Operation("Install-LoopbackAdapter", parameters, what))
 
 
-def _addresses(wish: DirectReturnWish, now: Interface | None) -> Iterator[_Setting]:
-    title = _title(wish.adapter)
+def _addresses(desired: DesiredDirectReturn, now: Interface | None) -> Iterator[_Setting]:
+    title = _title(desired.adapter)
     if now is not None:
-        for address in sorted(set(now.addresses) - set(wish.addresses)):
-            yield _Setting((_address_line(now, address),), (), _removal(wish.adapter, address))
-    for address, prefix in sorted(wish.addresses.items()):
+        for address in sorted(set(now.addresses) - set(desired.addresses)):
+            yield _Setting((_address_line(now, address),), (), _removal(desired.adapter, address))
+    for address, prefix in sorted(desired.addresses.items()):
         yield _Setting(
             (_address_line(now, address),) if now is not None and address in now.addresses else (),
             (f"address: {address}/{prefix}, skipped as source",),
             Operation(
                 "Set-LoopbackAddress",
-                {"InterfaceAlias": wish.adapter, "IPAddress": str(address), "PrefixLength": prefix},
+                {"InterfaceAlias": desired.adapter, "IPAddress": str(address), "PrefixLength": prefix},
                 f"{title} has the address {address}/{prefix}",
             ),
         )
@@ -277,7 +281,7 @@ def _netbios(option: int | None) -> str:
 
 
 def _warn(
-    wish: DirectReturnWish, server: Server, lan: Sequence[Interface], listeners: Iterable[Listener], plan: Plan
+    desired: DesiredDirectReturn, server: Server, lan: Sequence[Interface], listeners: Iterable[Listener], plan: Plan
 ) -> None:
     """What works against it and isn't ours to change."""
     port = SERVER_PORTS[0]
@@ -291,7 +295,7 @@ def _warn(
     plan.warnings += [
         f"No receive connector of {server.name} takes connections to {address}:{port}, an address of {DIRECT_RETURN}; "
         f"let one listen on 0.0.0.0:{port}."
-        for address in wish.addresses
+        for address in desired.addresses
         if not local & {0, int(address)}
     ]
     # It may have been on the list before, or belong to somebody else; so it is told once, when the list acts.

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .actual import Connector, Server
-from .desired import read_wishes
+from .desired import read_desired
 from .kinds import DEFAULT_CONNECTORS
 from .plan import make_plan
 from .values import EVERYBODY
@@ -42,8 +42,8 @@ def forecast(variables: Mapping[str, Any], host: str) -> list[dict[str, object]]
         interfaces=(),
         pressure="",
     )
-    wishes = read_wishes({argument: variables[f"exchange_{argument}"] for argument in _ARGUMENTS})
-    return make_plan(wishes, server).connections
+    desired = read_desired({argument: variables[f"exchange_{argument}"] for argument in _ARGUMENTS})
+    return make_plan(desired, server).connections
 
 
 def _of_setup(server: str, fqdn: str) -> list[Connector]:

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 postern.mail_gateway contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From what is wished and what is there to a list of operations, which is the diff as well."""
+"""From what is desired and what is there to a list of operations, which is the diff as well."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from ..declaration.values import Unfit, listed, show
 from .actual import Connector, Server
-from .desired import SERVER_PLACE, ConnectorWish, Refused, SettingsWish, Wishes, check_version
+from .desired import SERVER_PLACE, Desired, DesiredConnector, DesiredSettings, Refused, check_version
 from .direct_return import plan_direct_return
 from .kinds import GROUP_RIGHTS, MAIL_ACCESS, RECEIVE_CONNECTOR, Kind, Property
 from .operations import Difference, Operation, Plan
@@ -70,18 +70,18 @@ def changes_of(
 ) -> list[Change]:
     """The wanted properties that the object hasn't."""
     found = []
-    for name, wish in wanted.items():
+    for name, desired in wanted.items():
         entry = kind.known(name)
         assert entry is not None
         if name not in raw:
             problems.append(f"{path}.properties.{name} isn't among the properties of the {title}; take it out.")
             continue
         before = actual_value(entry, raw[name])
-        if isinstance(before, Unread) and wish.partial:
+        if isinstance(before, Unread) and desired.partial:
             text = "which isn't understood, so that nothing can be added or removed; give the whole list"
             problems.append(f"{name} of the {title} is {show(before.text)}, {text}.")
             continue
-        after = wish.resulting(before)
+        after = desired.resulting(before)
         if before != after and not (before in (None, frozenset()) and after in (None, frozenset())):
             found.append(Change(entry, before, after, raw[name]))
     return found
@@ -105,8 +105,8 @@ def default_name(server: Server) -> str:
     return f"Default {server.name}" if server.version == "2010" else f"Default Frontend {server.name}"
 
 
-def _name_of(wish: ConnectorWish, server: Server) -> str:
-    return default_name(server) if wish.default else wish.name.replace(SERVER_PLACE, server.name)
+def _name_of(desired: DesiredConnector, server: Server) -> str:
+    return default_name(server) if desired.default else desired.name.replace(SERVER_PLACE, server.name)
 
 
 def _comment_of(connector: Connector) -> str:
@@ -117,19 +117,19 @@ def _is_ours(connector: Connector) -> bool:
     return MARK in _comment_of(connector)
 
 
-def _wanted_of(wish: ConnectorWish, existing: Connector | None) -> dict[str, Wanted]:
+def _wanted_of(desired: DesiredConnector, existing: Connector | None) -> dict[str, Wanted]:
     """The wanted properties, with what is to be known of the connector in its comment."""
     if existing is None or _is_ours(existing):
-        return {**wish.properties, "Comment": _comment(wish, "", MARK)}
-    return _remembering_ranges(wish, existing)
+        return {**desired.properties, "Comment": _comment(desired, "", MARK)}
+    return _remembering_ranges(desired, existing)
 
 
-def _comment(wish: ConnectorWish, text: str, ours: str) -> Wanted:
-    """The comment: what the wish says, or else this text, and behind it what is ours."""
+def _comment(desired: DesiredConnector, text: str, ours: str) -> Wanted:
+    """The comment: what the variables say, or else this text, and behind it what is ours."""
     entry = RECEIVE_CONNECTOR.known("Comment")
     assert entry is not None
-    if "Comment" in wish.properties:
-        text = wish.properties["Comment"].value or ""
+    if "Comment" in desired.properties:
+        text = desired.properties["Comment"].value or ""
     return Wanted(entry.type, " ".join(filter(None, (text, ours))))
 
 
@@ -142,13 +142,13 @@ def _added_ranges(connector: Connector) -> frozenset[Range]:
         return frozenset()  # somebody wrote something else there
 
 
-def _remembering_ranges(wish: ConnectorWish, existing: Connector) -> dict[str, Wanted]:
+def _remembering_ranges(desired: DesiredConnector, existing: Connector) -> dict[str, Wanted]:
     """The wanted properties of a connector of others, to which ranges may be added.
 
     Those that were added from here and aren't wanted any more go. Those that were there before are others', even where
     they are wanted.
     """
-    wanted = dict(wish.properties)
+    wanted = dict(desired.properties)
     ranges = wanted.get("RemoteIPRanges", Wanted(RANGES, partial=True))
     added = _added_ranges(existing)
     if not ranges.partial or not (added or ranges.add):
@@ -166,19 +166,19 @@ def _remembering_ranges(wish: ConnectorWish, existing: Connector) -> dict[str, W
     record = f"[postern.mail_gateway added {', '.join(str(item) for item in sorted(kept))}]" if kept else ""
     comment = _comment_of(existing)
     if record or _ADDED.search(comment):
-        wanted["Comment"] = _comment(wish, _ADDED.sub("", comment), record)
+        wanted["Comment"] = _comment(desired, _ADDED.sub("", comment), record)
     return wanted
 
 
 class _Connectors:
     """Plans the receive connectors, and keeps the set that results."""
 
-    def __init__(self, wishes: Wishes, server: Server, plan: Plan, problems: list[str]) -> None:
+    def __init__(self, desired: Desired, server: Server, plan: Plan, problems: list[str]) -> None:
         self.server, self.plan, self.problems = server, plan, problems
         self.actual = {connector.name.lower(): connector for connector in server.connectors}
         self.resulting = {name: listener_of(connector) for name, connector in self.actual.items()}
-        self.wishes = {_name_of(wish, server).lower(): wish for wish in wishes.connectors}
-        if len(self.wishes) < len(wishes.connectors):
+        self.desired = {_name_of(one, server).lower(): one for one in desired.connectors}
+        if len(self.desired) < len(desired.connectors):
             problems.append(
                 f"Two entries of {RECEIVE_CONNECTOR.variable} mean one connector of {server.name}; make one of them."
             )
@@ -186,19 +186,19 @@ class _Connectors:
     def run(self) -> None:
         """Removals first, since they may free a binding and range that another connector is to have."""
         for name, connector in self.actual.items():
-            wish = self.wishes.get(name)
-            if (wish is None and _is_ours(connector)) or (wish is not None and not wish.present):
+            desired = self.desired.get(name)
+            if (desired is None and _is_ours(connector)) or (desired is not None and not desired.present):
                 self._remove(connector)
-            elif wish is None and _added_ranges(connector):
-                nothing = ConnectorWish(
+            elif desired is None and _added_ranges(connector):
+                nothing = DesiredConnector(
                     RECEIVE_CONNECTOR.variable, name, default=False, present=True, properties={}, rights=None
                 )
                 self._change(nothing, connector)
-        for name, wish in self.wishes.items():
-            if wish.present and name not in self.actual:
-                self._create(wish)
-            elif wish.present:
-                self._change(wish, self.actual[name])
+        for name, desired in self.desired.items():
+            if desired.present and name not in self.actual:
+                self._create(desired)
+            elif desired.present:
+                self._change(desired, self.actual[name])
 
     def _remove(self, connector: Connector) -> None:
         title = f"receive connector {connector.identity}"
@@ -215,30 +215,30 @@ class _Connectors:
         self.plan.differences.append(Difference(title, lines, None))
         del self.resulting[connector.name.lower()]
 
-    def _create(self, wish: ConnectorWish) -> None:
-        name = _name_of(wish, self.server)
+    def _create(self, desired: DesiredConnector) -> None:
+        name = _name_of(desired, self.server)
         identity = f"{self.server.name}\\{name}"
         title = f"receive connector {identity}"
-        if wish.default:
+        if desired.default:
             self.problems.append(
-                f"{wish.path} is about the default connector, but {self.server.name} has no connector {name!r}; name "
-                "the one that takes mail from other Exchange servers."
+                f"{desired.path} is about the default connector, but {self.server.name} has no connector {name!r}; "
+                "name the one that takes mail from other Exchange servers."
             )
             return
-        wanted = _wanted_of(wish, None)
+        wanted = _wanted_of(desired, None)
         missing = [needed for needed in ("Bindings", "RemoteIPRanges") if needed not in wanted]
         if missing:
             self.problems.append(
-                f"{wish.path}.properties has no {listed(missing)}, which a new connector needs, and {self.server.name} "
-                f"has no receive connector {name!r} yet; add what is missing."
+                f"{desired.path}.properties has no {listed(missing)}, which a new connector needs, and "
+                f"{self.server.name} has no receive connector {name!r} yet; add what is missing."
             )
             return
         raw = new_connector(self.server)
         changes = []
-        for property_name, wish_value in wanted.items():
+        for property_name, desired_value in wanted.items():
             entry = RECEIVE_CONNECTOR.known(property_name)
             assert entry is not None
-            changes.append(Change(entry, None, wish_value.resulting(frozenset()), None))
+            changes.append(Change(entry, None, desired_value.resulting(frozenset()), None))
         at_once = {
             "Name": name,
             "Server": self.server.name,
@@ -254,7 +254,7 @@ class _Connectors:
         if later:
             self._set(identity, later, title)
         lines = [line for change in changes for line in change.lines(change.after)]
-        rights = _rights(wish, {}, _groups(changes, raw))
+        rights = _rights(desired, {}, _groups(changes, raw))
         granted = rights.grant - _group_pairs(_groups(changes, raw))
         self.plan.operations += _permissions("Add-ADPermission", "is granted", granted, identity)
         self.plan.differences.append(Difference(title, None, (*lines, *_right_lines(granted))))
@@ -262,14 +262,14 @@ class _Connectors:
             name, {**raw, **{change.property.name: change.after for change in changes}}, rights.resulting
         )
 
-    def _change(self, wish: ConnectorWish, connector: Connector) -> None:
+    def _change(self, desired: DesiredConnector, connector: Connector) -> None:
         title = f"receive connector {connector.identity}"
-        wanted = _wanted_of(wish, connector)
-        changes = changes_of(RECEIVE_CONNECTOR, wish.path, title, wanted, connector.raw, self.problems)
+        wanted = _wanted_of(desired, connector)
+        changes = changes_of(RECEIVE_CONNECTOR, desired.path, title, wanted, connector.raw, self.problems)
         exact = _exact(connector.raw)
         after = {**exact, **{change.property.name: change.after for change in changes}}
         groups = _flag_set(exact["PermissionGroups"]) | _flag_set(after["PermissionGroups"])
-        rights = _rights(wish, connector.rights, groups)
+        rights = _rights(desired, connector.rights, groups)
         # Rights go before the connector changes and come after it, so that wherever this ends nobody has rights and
         # ranges that weren't meant for each other.
         self.plan.operations += _permissions(
@@ -306,17 +306,17 @@ class Rights:
     resulting: Mapping[Name, frozenset[Name]]
 
 
-def _rights(wish: ConnectorWish, actual: Mapping[Name, frozenset[Name]], groups: frozenset[str]) -> Rights:
+def _rights(desired: DesiredConnector, actual: Mapping[Name, frozenset[Name]], groups: frozenset[str]) -> Rights:
     """What accounts may do beyond their groups. Rights of a group are the group's own business."""
-    if wish.rights is None:
+    if desired.rights is None:
         return Rights(frozenset(), frozenset(), actual)
     has = frozenset((user, right) for user, rights in actual.items() for right in rights)
-    wanted = frozenset((user, right) for user, rights in wish.rights.items() for right in rights)
+    wanted = frozenset((user, right) for user, rights in desired.rights.items() for right in rights)
     extra = frozenset(
         (user, right)
         for user, right in has - wanted - _group_pairs(groups)
         # What the groups of servers give differs from version to version; it is nobody's to take.
-        if user in wish.rights or not _is_of_servers(user)
+        if user in desired.rights or not _is_of_servers(user)
     )
     resulting: dict[Name, frozenset[Name]] = {}
     for user, right in (has - extra) | wanted:
@@ -421,15 +421,15 @@ def _listener(name: str, exact: Mapping[str, Any], rights: Mapping[Name, frozens
 # --- settings, services, components ----------------------------------------------------------------------------------
 
 
-def _settings(wish: SettingsWish, server: Server, plan: Plan, problems: list[str]) -> None:
-    kind = wish.kind
+def _settings(desired: DesiredSettings, server: Server, plan: Plan, problems: list[str]) -> None:
+    kind = desired.kind
     title = f"{kind.title} of {server.name}"
-    changes = changes_of(kind, wish.path, title, wish.properties, server.settings[kind.variable], problems)
+    changes = changes_of(kind, desired.path, title, desired.properties, server.settings[kind.variable], problems)
     services = [server.services.get(name.lower()) for name in kind.services] if kind in MAIL_ACCESS else []
     missing = [name for name, entry in zip(kind.services, services, strict=False) if entry is None]
     if missing:
         problems.append(
-            f"{server.name} has no service {listed(missing)}, so that {wish.path} can't be applied; take it out."
+            f"{server.name} has no service {listed(missing)}, so that {desired.path} can't be applied; take it out."
         )
         return
     found = [entry for entry in services if entry is not None]
@@ -453,23 +453,23 @@ def _settings(wish: SettingsWish, server: Server, plan: Plan, problems: list[str
             Difference(title, before, tuple(line for change in changes for line in change.lines(change.after)))
         )
     for entry in reversed(found):  # the back end first: the front end hands its clients on to it
-        _service(wish, entry, bool(changes), plan)
-    if wish.enabled and kind in MAIL_ACCESS:
+        _service(desired, entry, bool(changes), plan)
+    if desired.enabled and kind in MAIL_ACCESS:
         _component(kind, server, plan)
 
 
-def _service(wish: SettingsWish, entry: Mapping[str, Any], stopped: bool, plan: Plan) -> None:
+def _service(desired: DesiredSettings, entry: Mapping[str, Any], stopped: bool, plan: Plan) -> None:
     name = str(entry["Name"])
     start_type, status = str(entry["StartType"]), str(entry["Status"])
     automatic, running = start_type.lower() == "automatic", status.lower() == "running"
     before, after = [], []
-    if wish.enabled is True and not automatic:
+    if desired.enabled is True and not automatic:
         plan.operations.append(
             Operation("Set-Service", {"Name": name, "StartupType": "Automatic"}, f"service {name} starts by itself")
         )
         before.append(f"start: {start_type}")
         after.append("start: Automatic")
-    wanted = running if wish.enabled is None else wish.enabled
+    wanted = running if desired.enabled is None else desired.enabled
     if wanted and (stopped or not running):
         plan.operations.append(Operation("Start-Service", {"Name": name}, f"service {name} runs", always=True))
         if not running:
@@ -478,7 +478,7 @@ def _service(wish: SettingsWish, entry: Mapping[str, Any], stopped: bool, plan: 
         else:
             before.append("settings: old")
             after.append("settings: new (restarted)")
-    if wish.enabled is False:
+    if desired.enabled is False:
         if running and not stopped:
             plan.operations.append(Operation("Stop-Service", {"Name": name}, f"service {name} is stopped"))
         if running:
@@ -540,10 +540,10 @@ def client_rules(server: Server, ports: frozenset[int]) -> list[Mapping[str, Any
     return sorted(found, key=lambda rule: str(rule["Name"]))
 
 
-def _edge_traversal(wishes: Wishes, server: Server, plan: Plan, problems: list[str]) -> None:
-    rules = client_rules(server, wishes.edge_traversal_ports)
-    if wishes.edge_traversal_ports and not rules:
-        ports = listed(map(str, sorted(wishes.edge_traversal_ports)))
+def _edge_traversal(desired: Desired, server: Server, plan: Plan, problems: list[str]) -> None:
+    rules = client_rules(server, desired.edge_traversal_ports)
+    if desired.edge_traversal_ports and not rules:
+        ports = listed(map(str, sorted(desired.edge_traversal_ports)))
         plan.warnings.append(f"{server.name} has no firewall rule of its own for the client ports {ports}.")
     for rule in rules:
         policy = str(rule["EdgeTraversalPolicy"])
@@ -569,28 +569,28 @@ def _edge_traversal(wishes: Wishes, server: Server, plan: Plan, problems: list[s
 # --- the whole -------------------------------------------------------------------------------------------------------
 
 
-def make_plan(wishes: Wishes, server: Server) -> Plan:
+def make_plan(desired: Desired, server: Server) -> Plan:
     """What is to be done on the server.
 
     :raises Refused: with a sentence for everything that can't or mustn't be done.
     """
-    problems = check_version(wishes, server.version)
+    problems = check_version(desired, server.version)
     if problems:
         raise Refused(problems)
     plan = Plan()
-    connectors = _Connectors(wishes, server, plan, problems)
+    connectors = _Connectors(desired, server, plan, problems)
     connectors.run()
-    for settings in wishes.settings:
+    for settings in desired.settings:
         _settings(settings, server, plan, problems)
-    _edge_traversal(wishes, server, plan, problems)
+    _edge_traversal(desired, server, plan, problems)
     resulting = list(connectors.resulting.values())
-    if wishes.direct_return is not None:
-        plan_direct_return(wishes.direct_return, server, wishes.neighbourhood, resulting, plan, problems)
-    named = {_name_of(wish, server).lower(): wish.path for wish in wishes.connectors}
+    if desired.direct_return is not None:
+        plan_direct_return(desired.direct_return, server, desired.neighbourhood, resulting, plan, problems)
+    named = {_name_of(one, server).lower(): one.path for one in desired.connectors}
     refusals, cautions = judge(
         before=[listener_of(connector) for connector in server.connectors],
         after=resulting,
-        neighbourhood=wishes.neighbourhood,
+        neighbourhood=desired.neighbourhood,
         server=(server.name, server.fqdn),
         declared=named,
     )
@@ -598,7 +598,7 @@ def make_plan(wishes: Wishes, server: Server) -> Plan:
     if problems:
         raise Refused(dict.fromkeys(problems))
     plan.warnings += cautions
-    plan.connections = connections(resulting, wishes.neighbourhood)
+    plan.connections = connections(resulting, desired.neighbourhood)
     plan.warnings += [
         f"{row['address']}, which only relay clients use, is taken by the receive connector "
         f"{server.name}\\{row['connector']}, which doesn't relay; give the relay connector this very address."

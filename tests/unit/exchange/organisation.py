@@ -1,4 +1,4 @@
-"""A server in Python that answers as the scripts do, for tests that need many of them; and values for wishes."""
+"""A server in Python that answers as the scripts do, for tests that need many of them; and values to ask for."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.actu
     queries,
     read_server,
 )
-from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.desired import Wishes, read_wishes
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.desired import Desired, read_desired
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.kinds import RECEIVE_CONNECTOR
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.operations import Plan
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.plan import make_plan
@@ -293,16 +293,16 @@ class Machine:
         return shown
 
 
-def server_of(machine: Machine, wishes: Wishes) -> Server:
+def server_of(machine: Machine, desired: Desired) -> Server:
     """The server as the planner sees it."""
-    document = machine.answer({"mode": "read", "server": "", "session": "present", "queries": queries(wishes)})
-    return read_server(Answer(document), wishes)
+    document = machine.answer({"mode": "read", "server": "", "session": "present", "queries": queries(desired)})
+    return read_server(Answer(document), desired)
 
 
 def planned(machine: Machine, **arguments: Any) -> Plan:
     """The plan for these arguments of the module."""
-    wishes = read_wishes(arguments)
-    return make_plan(wishes, server_of(machine, wishes))
+    desired = read_desired(arguments)
+    return make_plan(desired, server_of(machine, desired))
 
 
 def converged(machine: Machine, **arguments: Any) -> Plan:
@@ -326,7 +326,7 @@ def converged(machine: Machine, **arguments: Any) -> Plan:
 
 
 def relay_connector(*ranges: str, **more: Any) -> dict[str, Any]:
-    """The wish for a connector by which anonymous clients relay."""
+    """What is desired of a connector by which anonymous clients relay."""
     return {
         "name": "Relay",
         "properties": {

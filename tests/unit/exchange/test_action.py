@@ -24,14 +24,14 @@ ALL = {
 @pytest.mark.parametrize("number", [1, 100])
 def test_three_calls_change_and_one_finds_nothing_to_do(number: int) -> None:
     machine = Machine()
-    wishes = [relay_connector("10.0.0.25", name=f"R{n}") for n in range(number)]
-    for n, wish in enumerate(wishes):
-        wish["properties"]["Bindings"] = [f"0.0.0.0:{3000 + n}"]
+    desired = [relay_connector("10.0.0.25", name=f"R{n}") for n in range(number)]
+    for n, connector in enumerate(desired):
+        connector["properties"]["Bindings"] = [f"0.0.0.0:{3000 + n}"]
     action = Action(over_python(machine))
-    assert action.configure(**{**ALL, "receive_connectors": wishes})["changed"]
+    assert action.configure(**{**ALL, "receive_connectors": desired})["changed"]
     assert len(action.calls) == 3
     again = Action(over_python(machine))
-    result = again.configure(**{**ALL, "receive_connectors": wishes})
+    result = again.configure(**{**ALL, "receive_connectors": desired})
     assert not result["changed"]
     assert "diff" not in result
     assert len(again.calls) == 1
@@ -141,8 +141,8 @@ def test_a_controller_without_the_collection_is_told_what_to_install() -> None:
 
 def test_a_large_declaration_is_sent_by_standard_input() -> None:
     action = Action(over_python(Machine()), check_mode=True)
-    wishes = [relay_connector("10.0.0.25", name=f"R{n}") for n in range(400)]
-    for n, wish in enumerate(wishes):
-        wish["properties"] |= {"Bindings": [f"0.0.0.0:{3000 + n}"], "Comment": "x" * 500}
-    assert action.configure(receive_connectors=wishes)["changed"]
+    desired = [relay_connector("10.0.0.25", name=f"R{n}") for n in range(400)]
+    for n, connector in enumerate(desired):
+        connector["properties"] |= {"Bindings": [f"0.0.0.0:{3000 + n}"], "Comment": "x" * 500}
+    assert action.configure(receive_connectors=desired)["changed"]
     assert all(len(call["_raw_params"]) < 2000 for call in action.calls)

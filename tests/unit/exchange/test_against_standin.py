@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, assume, event, given, settings
 from hypothesis import strategies as st
 from organisation import ANONYMOUS, RELAY, SERVER_AUTH, Machine, connector, planned, server_of
 
-from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.desired import Refused, read_wishes
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.desired import Refused, read_desired
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.plan import listener_of
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.safety import Listener, choose
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.values import read_range
@@ -53,7 +53,7 @@ def standin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standin]:
 
 @st.composite
 def organisations(draw: Any) -> tuple[Machine, list[dict[str, Any]]]:
-    """A server with connectors of others on port 25, and wishes for more."""
+    """A server with connectors of others on port 25, and more that are desired."""
     machine = Machine()
     properties = {
         "Bindings": st.lists(st.sampled_from(["0.0.0.0:25", f"{HERE}:25"]), min_size=1, unique=True),
@@ -70,7 +70,7 @@ def organisations(draw: Any) -> tuple[Machine, list[dict[str, Any]]]:
         assume(len(pairs(machine)) == len(set(pairs(machine))))
         if draw(st.booleans()):
             machine.run("Add-ADPermission", {"User": ANONYMOUS, "ExtendedRights": [RELAY]}, made["Identity"])
-    wishes = [
+    desired = [
         {
             "name": name,
             "properties": {**draw(st.fixed_dictionaries(properties)), "Fqdn": f"{name}.example.test"},
@@ -78,7 +78,7 @@ def organisations(draw: Any) -> tuple[Machine, list[dict[str, Any]]]:
         }
         for name in draw(st.sets(st.sampled_from(["Gateway", "Relay"]), min_size=1))
     ]
-    return machine, wishes
+    return machine, desired
 
 
 def pairs(machine: Machine) -> list[tuple[str, str]]:
@@ -124,7 +124,7 @@ def said(standin: Standin, source: str) -> tuple[str, bool, bool]:
 
 
 def foretold(machine: Machine, source: str) -> Listener | None:
-    listeners = [listener_of(found) for found in server_of(machine, read_wishes({})).connectors]
+    listeners = [listener_of(found) for found in server_of(machine, read_desired({})).connectors]
     return choose(listeners, 4, int(ipaddress.ip_address(HERE)), 25, read_range(source))
 
 
@@ -135,9 +135,9 @@ def foretold(machine: Machine, source: str) -> Listener | None:
 )
 @given(organisations())
 def test_safety_and_the_server_agree(standin: Standin, organisation: tuple[Machine, list[dict[str, Any]]]) -> None:
-    machine, wishes = organisation
+    machine, desired = organisation
     try:
-        plan = planned(machine, receive_connectors=wishes)
+        plan = planned(machine, receive_connectors=desired)
     except Refused:
         event("refused")  # what others have made is served all the same
     else:

@@ -13,11 +13,15 @@ from hypothesis import strategies as st
 from organisation import Machine, converged, fresh, planned
 from shell import Action, over_python
 
-from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.desired import ADAPTER, Refused, read_wishes
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.desired import (
+    ADAPTER,
+    Refused,
+    read_desired,
+)
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.direct_return import DEVICE
 
 VIP = "203.0.113.10"
-WISH: dict[str, Any] = {"addresses": [VIP]}
+DESIRED: dict[str, Any] = {"addresses": [VIP]}
 GONE: dict[str, Any] = {"state": "absent"}
 
 
@@ -51,7 +55,7 @@ def refused(machine: Machine, **arguments: Any) -> str:
 
 
 @pytest.mark.parametrize(
-    ("wish", "sentence"),
+    ("desired", "sentence"),
     [
         ({}, ".addresses is empty; name the service addresses, or say state: absent."),
         ({"addresses": ["mail.example.com"]}, '.addresses[0] is "mail.example.com", but must be an address'),
@@ -76,33 +80,33 @@ def refused(machine: Machine, **arguments: Any) -> str:
         ({"addresses": [VIP, f"{VIP}/24"]}, f'.addresses[1] is "{VIP}/24", which is on the list already; take one of'),
         ({"addresses": ["10.0.0.21"]}, '.addresses[0] is "10.0.0.21", which is in exchange_server_addresses too;'),
         ({"addresses": ["10.0.0.11"]}, '.addresses[0] is "10.0.0.11", which is in exchange_gateway_addresses too;'),
-        ({**WISH, "adapter": ""}, '.adapter is "", but must be 1 to 64 characters'),
-        ({**WISH, "adapter": "VIP*"}, '.adapter is "VIP*", but must be 1 to 64 characters without any of'),
-        ({**WISH, "adapter": "VIP[1]"}, '.adapter is "VIP[1]", but must be 1 to 64 characters without any of'),
-        ({**WISH, "adapter": " VIP"}, "and without spaces around it."),
-        ({**WISH, "adapter": "V" * 65}, "but must be 1 to 64 characters"),
-        ({**WISH, "adapter": "a\nb"}, "but must be 1 to 64 characters"),
-        ({**WISH, "interfaces": [""]}, '.interfaces[0] is "", but must be the name of a network adapter'),
+        ({**DESIRED, "adapter": ""}, '.adapter is "", but must be 1 to 64 characters'),
+        ({**DESIRED, "adapter": "VIP*"}, '.adapter is "VIP*", but must be 1 to 64 characters without any of'),
+        ({**DESIRED, "adapter": "VIP[1]"}, '.adapter is "VIP[1]", but must be 1 to 64 characters without any of'),
+        ({**DESIRED, "adapter": " VIP"}, "and without spaces around it."),
+        ({**DESIRED, "adapter": "V" * 65}, "but must be 1 to 64 characters"),
+        ({**DESIRED, "adapter": "a\nb"}, "but must be 1 to 64 characters"),
+        ({**DESIRED, "interfaces": [""]}, '.interfaces[0] is "", but must be the name of a network adapter'),
         (
-            {**WISH, "interfaces": ["Ethernet", "ETHERNET"]},
+            {**DESIRED, "interfaces": ["Ethernet", "ETHERNET"]},
             '.interfaces[1] is "ETHERNET", which is on the list already',
         ),
-        ({**WISH, "interfaces": ["VIP"], "adapter": "vip"}, "but must be an adapter by which mail comes, not the"),
+        ({**DESIRED, "interfaces": ["VIP"], "adapter": "vip"}, "but must be an adapter by which mail comes, not the"),
         ({"state": "absent", "addresses": ["x"]}, '.addresses[0] is "x", but must be an address'),
     ],
 )
-def test_what_is_wrong_is_told(wish: dict[str, Any], sentence: str) -> None:
+def test_what_is_wrong_is_told(desired: dict[str, Any], sentence: str) -> None:
     arguments = {"server_addresses": ["10.0.0.21"], "gateway_addresses": ["10.0.0.11"]}
-    text = refused(Machine(), direct_return={"adapter": ADAPTER, **wish}, **arguments)
+    text = refused(Machine(), direct_return={"adapter": ADAPTER, **desired}, **arguments)
     assert sentence in text
     assert text.startswith("exchange_direct_return.")
     assert text.endswith(".")
 
 
 def test_a_prefix_is_32_unless_it_is_given() -> None:
-    wish = read_wishes({"direct_return": {"addresses": [VIP, "203.0.113.11/24"]}}).direct_return
-    assert wish is not None
-    assert {str(address): prefix for address, prefix in wish.addresses.items()} == {VIP: 32, "203.0.113.11": 24}
+    desired = read_desired({"direct_return": {"addresses": [VIP, "203.0.113.11/24"]}}).direct_return
+    assert desired is not None
+    assert {str(address): prefix for address, prefix in desired.addresses.items()} == {VIP: 32, "203.0.113.11": 24}
 
 
 def test_nothing_declared_asks_for_no_adapter() -> None:
@@ -116,7 +120,7 @@ def test_nothing_declared_asks_for_no_adapter() -> None:
 
 def test_a_bare_server_gets_the_adapter_with_all_that_belongs_to_it() -> None:
     machine = Machine()
-    plan = converged(machine, direct_return=WISH)
+    plan = converged(machine, direct_return=DESIRED)
     made = entry(machine)
     expected = {
         "PnPDeviceID": DEVICE,
@@ -187,10 +191,10 @@ def test_whatever_somebody_changed_is_put_back_and_nothing_else(
     change: dict[str, Any], command: str, before: str, after: str
 ) -> None:
     machine = Machine()
-    converged(machine, direct_return=WISH)
+    converged(machine, direct_return=DESIRED)
     state = copy.deepcopy(machine.state)
     entry(machine).update(change)
-    plan = converged(machine, direct_return=WISH)
+    plan = converged(machine, direct_return=DESIRED)
     assert commands(plan) == [command]
     (difference,) = plan.differences
     assert difference.title == f"network adapter {ADAPTER}"
@@ -202,16 +206,16 @@ def test_whatever_somebody_changed_is_put_back_and_nothing_else(
 
 def test_weak_host_receive_of_the_network_is_put_back() -> None:
     machine = Machine()
-    converged(machine, direct_return=WISH)
+    converged(machine, direct_return=DESIRED)
     entry(machine, "Ethernet")["WeakHostReceive"] = "Disabled"
-    assert [operation.what for operation in converged(machine, direct_return=WISH).operations] == [
+    assert [operation.what for operation in converged(machine, direct_return=DESIRED).operations] == [
         "weak host receive is on for network adapter Ethernet"
     ]
 
 
 def test_addresses_come_and_go_with_the_declaration() -> None:
     machine = Machine()
-    converged(machine, direct_return=WISH)
+    converged(machine, direct_return=DESIRED)
     plan = converged(machine, direct_return={"addresses": ["203.0.113.11/24"]})
     assert commands(plan) == ["Remove-NetIPAddress", "Set-LoopbackAddress"]
     assert plan.diff()["before"].splitlines()[1:] == [f"  address: {VIP}/32, skipped as source"]
@@ -244,7 +248,7 @@ def test_addresses_come_and_go_with_the_declaration() -> None:
 )
 def test_an_adapter_that_is_there_is_taken(there: dict[str, Any]) -> None:
     machine = machine_with(adapter("Ethernet", "10.0.0.21/24"), copy.deepcopy(there))
-    converged(machine, direct_return=WISH)
+    converged(machine, direct_return=DESIRED)
     assert [name.lower() for name in loops(machine)] == [ADAPTER.lower()]
     assert machine.state["interfaces"][-1]["PnPDeviceID"] == there["PnPDeviceID"]
 
@@ -252,7 +256,7 @@ def test_an_adapter_that_is_there_is_taken(there: dict[str, Any]) -> None:
 def test_a_loopback_adapter_of_others_is_left_alone() -> None:
     other = loopback("Lab", "10.99.0.1/24")
     machine = machine_with(adapter("Ethernet", "10.0.0.21/24"), copy.deepcopy(other))
-    converged(machine, direct_return=WISH)
+    converged(machine, direct_return=DESIRED)
     assert loops(machine) == ["Lab", ADAPTER]
     assert entry(machine, "Lab") == other
 
@@ -261,15 +265,15 @@ def test_two_that_may_be_meant_are_refused() -> None:
     machine = machine_with(
         adapter("Ethernet", "10.0.0.21/24"), loopback(ADAPTER), loopback("Ethernet 2", device=DEVICE)
     )
-    for wish in (WISH, GONE):
-        assert refused(machine, direct_return=wish) == (
+    for desired in (DESIRED, GONE):
+        assert refused(machine, direct_return=desired) == (
             f'EX1 has two loopback adapters that exchange_direct_return may mean, "{ADAPTER}" and "Ethernet 2"; rename '
             "or remove one."
         )
 
 
 def test_a_name_that_another_adapter_has_is_refused() -> None:
-    assert refused(Machine(), direct_return={**WISH, "adapter": "ethernet"}) == (
+    assert refused(Machine(), direct_return={**DESIRED, "adapter": "ethernet"}) == (
         'exchange_direct_return.adapter is "ethernet", which is an adapter of EX1 that is no loopback adapter; give '
         "another name."
     )
@@ -277,7 +281,7 @@ def test_a_name_that_another_adapter_has_is_refused() -> None:
 
 def test_an_address_that_another_adapter_has_is_refused() -> None:
     machine = machine_with(adapter("Ethernet", "10.0.0.21/24", f"{VIP}/24"))
-    assert refused(machine, direct_return=WISH) == (
+    assert refused(machine, direct_return=DESIRED) == (
         f'exchange_direct_return.addresses[0] is {VIP}, which the network adapter "Ethernet" of EX1 has already; take '
         "it off there, or out here."
     )
@@ -289,56 +293,56 @@ TWO = (adapter("LAN", "10.0.0.21/24"), adapter("Replication", "10.9.0.21/24"), a
 
 
 @pytest.mark.parametrize(
-    ("wish", "servers", "on"),
+    ("desired", "servers", "on"),
     [
-        (WISH, ["10.0.0.21", "10.0.0.22"], ["LAN"]),
-        (WISH, ["10.9.0.21"], ["Replication"]),
-        ({**WISH, "interfaces": ["replication"]}, ["10.0.0.21"], ["Replication"]),
-        ({**WISH, "interfaces": ["LAN", "Replication"]}, [], ["LAN", "Replication"]),
+        (DESIRED, ["10.0.0.21", "10.0.0.22"], ["LAN"]),
+        (DESIRED, ["10.9.0.21"], ["Replication"]),
+        ({**DESIRED, "interfaces": ["replication"]}, ["10.0.0.21"], ["Replication"]),
+        ({**DESIRED, "interfaces": ["LAN", "Replication"]}, [], ["LAN", "Replication"]),
     ],
 )
 def test_the_adapter_by_which_mail_comes_is_named_or_found(
-    wish: dict[str, Any], servers: list[str], on: list[str]
+    desired: dict[str, Any], servers: list[str], on: list[str]
 ) -> None:
     machine = machine_with(*copy.deepcopy(TWO))
-    converged(machine, direct_return=wish, server_addresses=servers)
+    converged(machine, direct_return=desired, server_addresses=servers)
     receiving = [found["Name"] for found in machine.state["interfaces"] if found["WeakHostReceive"] == "Enabled"]
     assert receiving == [*on, ADAPTER]
-    converged(machine, direct_return={**wish, "state": "absent"}, server_addresses=servers)
+    converged(machine, direct_return={**desired, "state": "absent"}, server_addresses=servers)
     assert machine.state["interfaces"] == [pseudo(), *TWO]
 
 
 def test_where_it_cannot_be_found_a_name_is_asked_for() -> None:
     machine = machine_with(*copy.deepcopy(TWO))
-    assert refused(machine, direct_return=WISH) == (
+    assert refused(machine, direct_return=DESIRED) == (
         "exchange_direct_return.interfaces doesn't say by which network adapter of EX1 mail comes, and none has an "
         'address of exchange_server_addresses; name one of "LAN" and "Replication".'
     )
-    assert refused(machine, direct_return={**WISH, "interfaces": ["LAN", "Ethernet"]}) == (
+    assert refused(machine, direct_return={**DESIRED, "interfaces": ["LAN", "Ethernet"]}) == (
         'exchange_direct_return.interfaces[1] is "Ethernet", but EX1 has no such network adapter with an IPv4 address; '
         'name one of "LAN" and "Replication".'
     )
-    assert "it has none; give it an address first." in refused(machine_with(), direct_return=WISH)
+    assert "it has none; give it an address first." in refused(machine_with(), direct_return=DESIRED)
 
 
 def test_another_adapter_that_receives_is_told_once() -> None:
     machine = machine_with(*copy.deepcopy(TWO))
-    converged(machine, direct_return={**WISH, "interfaces": ["LAN"]})
-    plan = converged(machine, direct_return={**WISH, "interfaces": ["Replication"]})
+    converged(machine, direct_return={**DESIRED, "interfaces": ["LAN"]})
+    plan = converged(machine, direct_return={**DESIRED, "interfaces": ["Replication"]})
     assert plan.warnings == [
         (
             'Weak host receive is on for the network adapter "LAN" of EX1 too, which isn\'t one of '
             "exchange_direct_return.interfaces; switch it off there if nothing else needs it."
         )
     ]
-    assert converged(machine, direct_return={**WISH, "interfaces": ["Replication"]}).warnings == []
+    assert converged(machine, direct_return={**DESIRED, "interfaces": ["Replication"]}).warnings == []
 
 
 def test_a_service_address_on_which_no_connector_listens_is_told() -> None:
     machine = Machine()
     for connector in machine.state["exchange_receive_connectors"]:
         connector["Bindings"] = [text.replace("0.0.0.0", "10.0.0.21") for text in connector["Bindings"]]
-    assert converged(machine, direct_return=WISH).warnings == [
+    assert converged(machine, direct_return=DESIRED).warnings == [
         (
             f"No receive connector of EX1 takes connections to {VIP}:25, an address of exchange_direct_return; let one "
             "listen on 0.0.0.0:25."
@@ -352,7 +356,7 @@ def test_a_service_address_on_which_no_connector_listens_is_told() -> None:
 def test_all_of_it_is_taken_back_in_an_order_that_may_be_cut_short() -> None:
     machine = Machine()
     before = copy.deepcopy(machine.state)
-    converged(machine, direct_return=WISH)
+    converged(machine, direct_return=DESIRED)
     plan = converged(machine, direct_return=GONE)
     assert commands(plan) == ["Set-WeakHost", "Remove-NetIPAddress", "Uninstall-LoopbackAdapter"]
     assert plan.diff() == {
@@ -366,7 +370,7 @@ def test_all_of_it_is_taken_back_in_an_order_that_may_be_cut_short() -> None:
 
 def test_an_adapter_that_was_made_by_hand_is_emptied_and_disabled() -> None:
     machine = machine_with(adapter("Ethernet", "10.0.0.21/24"), loopback(ADAPTER))
-    converged(machine, direct_return=WISH)
+    converged(machine, direct_return=DESIRED)
     plan = converged(machine, direct_return=GONE)
     assert commands(plan) == ["Set-WeakHost", "Remove-NetIPAddress", "Disable-NetAdapter"]
     assert entry(machine)["Addresses"] == []
@@ -375,7 +379,7 @@ def test_an_adapter_that_was_made_by_hand_is_emptied_and_disabled() -> None:
 
 def test_what_another_loopback_adapter_needs_stays() -> None:
     machine = machine_with(adapter("Ethernet", "10.0.0.21/24"), loopback("Other", "203.0.113.77/32"))
-    converged(machine, direct_return=WISH)
+    converged(machine, direct_return=DESIRED)
     plan = converged(machine, direct_return=GONE)
     assert commands(plan) == ["Remove-NetIPAddress", "Uninstall-LoopbackAdapter"]
     assert plan.warnings == [
@@ -413,7 +417,7 @@ THERE = st.fixed_dictionaries(
 
 
 @given(
-    wishes=st.lists(
+    desired=st.lists(
         st.lists(ADDRESSES, min_size=1, max_size=3, unique_by=lambda text: text.partition("/")[0]),
         min_size=1,
         max_size=3,
@@ -423,14 +427,14 @@ THERE = st.fixed_dictionaries(
 )
 @settings(max_examples=60, deadline=None)
 def test_whatever_is_there_it_ends_as_declared_and_goes_without_a_trace(
-    wishes: list[list[str]], there: dict[str, Any] | None, receiving: str
+    desired: list[list[str]], there: dict[str, Any] | None, receiving: str
 ) -> None:
     lan = adapter("Ethernet", "10.0.0.21/24", WeakHostReceive=receiving)
     others = [loopback("Lab"), adapter("Replication", "10.9.0.21/24")]
     mine = [] if there is None else [loopback("", device=DEVICE) | copy.deepcopy(there)]
     machine = machine_with(lan, *copy.deepcopy(others), *mine)
     arguments: dict[str, Any] = {"server_addresses": ["10.0.0.21"]}
-    for addresses in wishes:
+    for addresses in desired:
         converged(machine, direct_return={"addresses": addresses}, **arguments)
         loop = next(found for found in machine.state["interfaces"] if found["PnPDeviceID"] == DEVICE)
         texts = {text if "/" in text else f"{text}/32" for text in addresses}
@@ -447,15 +451,15 @@ def test_whatever_is_there_it_ends_as_declared_and_goes_without_a_trace(
 def test_a_run_that_fails_anywhere_is_healed_by_the_next_one(cut: int, back: bool) -> None:
     machine = Machine()
     before = copy.deepcopy(machine.state)
-    wish = WISH
+    desired = DESIRED
     if back:
-        converged(machine, direct_return=WISH)
-        wish = GONE
+        converged(machine, direct_return=DESIRED)
+        desired = GONE
     machine.fail_at = cut
     with contextlib.suppress(Refused):
-        Action(over_python(machine)).configure(direct_return=wish)
+        Action(over_python(machine)).configure(direct_return=desired)
     machine.fail_at = None
-    converged(machine, direct_return=wish)
+    converged(machine, direct_return=desired)
     converged(machine, direct_return=GONE)
     assert machine.state == before
 
@@ -463,11 +467,11 @@ def test_a_run_that_fails_anywhere_is_healed_by_the_next_one(cut: int, back: boo
 def test_three_calls_change_and_one_finds_nothing_and_check_mode_says_the_same() -> None:
     machine = Machine()
     before = copy.deepcopy(machine.state)
-    checked = Action(over_python(machine), check_mode=True).configure(direct_return=WISH)
+    checked = Action(over_python(machine), check_mode=True).configure(direct_return=DESIRED)
     assert machine.state == before
     action = Action(over_python(machine))
-    assert action.configure(direct_return=WISH) == checked
+    assert action.configure(direct_return=DESIRED) == checked
     assert len(action.calls) == 3
     again = Action(over_python(machine))
-    assert not again.configure(direct_return=WISH)["changed"]
+    assert not again.configure(direct_return=DESIRED)["changed"]
     assert len(again.calls) == 1

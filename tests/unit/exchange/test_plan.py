@@ -1,4 +1,4 @@
-"""From wishes and a server to operations: only what is named, removed when it goes, and nothing on a second look."""
+"""From what is desired to operations: only what is named, removed when it goes, and nothing on a second look."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ def test_a_connector_comes_with_its_rights_and_goes_when_it_leaves_the_variables
 
 
 def test_what_is_set_after_creating_is_what_the_creating_cmdlet_does_not_take() -> None:
-    wish = relay_connector("10.0.0.25")
-    wish["properties"] |= {"BareLinefeedRejectionEnabled": True, "Comment": "printers"}
-    plan = converged(Machine(), receive_connectors=[wish])
+    desired = relay_connector("10.0.0.25")
+    desired["properties"] |= {"BareLinefeedRejectionEnabled": True, "Comment": "printers"}
+    plan = converged(Machine(), receive_connectors=[desired])
     assert commands(plan) == ["New-ReceiveConnector", "Set-ReceiveConnector", "Add-ADPermission"]
     assert plan.operations[0].parameters["Comment"] == f"printers {MARK}"
     assert plan.operations[1].parameters["BareLinefeedRejectionEnabled"] is True
@@ -65,8 +65,8 @@ def test_connectors_of_others_are_left_alone() -> None:
 
 def test_only_the_named_properties_of_a_connector_are_touched() -> None:
     machine = Machine()
-    wish = {"name": "Default Frontend {server}", "properties": {"MaxMessageSize": "50MB", "Enabled": True}}
-    plan = converged(machine, receive_connectors=[wish])
+    desired = {"name": "Default Frontend {server}", "properties": {"MaxMessageSize": "50MB", "Enabled": True}}
+    plan = converged(machine, receive_connectors=[desired])
     assert [dict(operation.parameters) for operation in plan.operations] == [
         {"Identity": "EX1\\Default Frontend EX1", "MaxMessageSize": "50MB", "Confirm": False}
     ]
@@ -99,7 +99,7 @@ def test_addresses_are_added_to_the_default_connector_beside_what_is_there() -> 
 
 
 def adding(*ranges: str, **more: Any) -> dict[str, Any]:
-    """The wish that the default connector names these ranges beside what it has."""
+    """What is desired of the default connector: that it names these ranges beside what it has."""
     return {"default": True, "properties": {"RemoteIPRanges": {"add": list(ranges)}, **more}}
 
 
@@ -122,7 +122,7 @@ def test_ranges_that_were_added_go_when_they_leave_the_variables_and_others_stay
     assert has() == ({"10.0.0.9", "10.0.0.22"}, "of the branch")
 
 
-def test_a_range_that_was_added_is_put_back_and_a_comment_may_be_wished_too() -> None:
+def test_a_range_that_was_added_is_put_back_and_a_comment_may_be_given_too() -> None:
     machine = Machine()
     converged(machine, receive_connectors=[adding("10.0.0.21")])
     default = machine.found(machine.state["exchange_receive_connectors"], "EX1\\Default Frontend EX1")
@@ -186,9 +186,9 @@ def test_rights_that_leave_the_variables_are_withdrawn_and_those_of_groups_stay(
 def test_rights_are_nobodys_business_where_they_are_not_named() -> None:
     machine = Machine()
     converged(machine, receive_connectors=[relay_connector("10.0.0.25")])
-    wish = relay_connector("10.0.0.25")
-    del wish["extended_rights"]
-    assert converged(machine, receive_connectors=[wish]).operations == []
+    desired = relay_connector("10.0.0.25")
+    del desired["extended_rights"]
+    assert converged(machine, receive_connectors=[desired]).operations == []
 
 
 def test_rights_go_before_a_range_grows_and_come_after_it_shrank() -> None:
@@ -228,8 +228,8 @@ def test_deny_and_inherited_entries_are_no_rights() -> None:
         }
         for deny, i in (("True", False), ("False", "True"))
     ]
-    wish = {"name": "Default Frontend EX1", "properties": {}, "extended_rights": []}
-    assert planned(machine, receive_connectors=[wish]).operations == []
+    desired = {"name": "Default Frontend EX1", "properties": {}, "extended_rights": []}
+    assert planned(machine, receive_connectors=[desired]).operations == []
 
 
 # --- IMAP, POP, services ---------------------------------------------------------------------------------------------
@@ -294,8 +294,8 @@ def test_an_inactive_component_is_activated_unless_the_server_is_in_maintenance(
 
 
 def test_transport_services_are_set() -> None:
-    wishes = {"IntraOrgConnectorProtocolLoggingLevel": "verbose", "ReceiveProtocolLogMaxAge": "14.00:00:00"}
-    plan = converged(Machine(), transport={"properties": wishes})
+    desired = {"IntraOrgConnectorProtocolLoggingLevel": "verbose", "ReceiveProtocolLogMaxAge": "14.00:00:00"}
+    plan = converged(Machine(), transport={"properties": desired})
     assert [dict(operation.parameters) for operation in plan.operations] == [
         {
             "Identity": "EX1",
@@ -455,7 +455,7 @@ names = st.sampled_from(["Relay", "Drucker für alle", "a'b", 'x"$(calc)`;\u2603
 
 
 @st.composite
-def wishes(draw: Any) -> list[dict[str, Any]]:
+def desired(draw: Any) -> list[dict[str, Any]]:
     """Connectors that clash in nothing, each with what may be declared of it."""
     made = []
     for number, name in enumerate(draw(st.lists(names, unique=True, max_size=3))):
@@ -484,7 +484,7 @@ def wishes(draw: Any) -> list[dict[str, Any]]:
 
 
 @few
-@given(wishes(), wishes())
+@given(desired(), desired())
 def test_any_declaration_leads_to_any_other_and_back(one: list[dict[str, Any]], other: list[dict[str, Any]]) -> None:
     machine = Machine()
     before = copy.deepcopy(machine.state["exchange_receive_connectors"])

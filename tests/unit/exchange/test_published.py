@@ -18,7 +18,7 @@ from organisation import Machine, fresh, planned, relay_connector
 
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange import scripts
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.actual import queries
-from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.desired import read_wishes
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.desired import read_desired
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.kinds import KINDS, VERSIONS, Kind
 
 PUBLISHED: dict[str, Any] = json.loads((Path(__file__).parent / "published.json").read_text())
@@ -87,8 +87,8 @@ def test_questions_and_operations_are_what_is_published(version: str) -> None:
     machine.state["components"][1]["State"] = "Inactive"
     server = fresh("EX1", version)
     made = loopback("Direct server return", "203.0.113.9/32")
-    sent = [(query["command"], name) for query in queries(read_wishes(arguments)) for name in query["parameters"]]
-    sent += [(query["command"], query["server_parameter"]) for query in queries(read_wishes(arguments))]
+    sent = [(query["command"], name) for query in queries(read_desired(arguments)) for name in query["parameters"]]
+    sent += [(query["command"], query["server_parameter"]) for query in queries(read_desired(arguments))]
     sent += [
         (operation.command, name)
         for plan in (

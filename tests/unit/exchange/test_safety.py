@@ -26,7 +26,7 @@ def refused(machine: Machine | None = None, **arguments: Any) -> list[str]:
     return error.value.sentences
 
 
-def wish(name: str = "X", **properties: Any) -> dict[str, Any]:
+def desired(name: str = "X", **properties: Any) -> dict[str, Any]:
     return {"name": name, "properties": {"Bindings": ["0.0.0.0:25"], **properties}}
 
 
@@ -53,7 +53,7 @@ def test_a_fresh_server_and_the_relay_connector_are_accepted() -> None:
 def test_a_relay_address_that_another_connector_takes_is_told() -> None:
     plan = planned(
         Machine(),
-        receive_connectors=[relay_connector("10.0.0.104/29"), wish("Y", RemoteIPRanges=["10.0.0.111"])],
+        receive_connectors=[relay_connector("10.0.0.104/29"), desired("Y", RemoteIPRanges=["10.0.0.111"])],
         **AROUND,
     )
     assert plan.warnings == [
@@ -90,9 +90,9 @@ def test_an_open_relay_is_refused(ranges: list[str], why: str) -> None:
 
 def test_public_hosts_one_by_one_and_acknowledged_networks_may_relay() -> None:
     planned(Machine(), receive_connectors=[relay_connector("198.51.100.7", "2001:db8::7")], **AROUND)
-    wishes = [relay_connector("198.51.100.0/28")]
-    planned(Machine(), receive_connectors=wishes, acknowledged_relay_networks=["198.51.100.0/24"], **AROUND)
-    assert refused(receive_connectors=wishes, acknowledged_relay_networks=["198.51.100.0/29"])
+    desired = [relay_connector("198.51.100.0/28")]
+    planned(Machine(), receive_connectors=desired, acknowledged_relay_networks=["198.51.100.0/24"], **AROUND)
+    assert refused(receive_connectors=desired, acknowledged_relay_networks=["198.51.100.0/29"])
 
 
 @pytest.mark.parametrize("user", [ANONYMOUS, "nt authority\\anonymous logon", "Everyone", "S-1-1-0", "S-1-5-7"])
@@ -132,7 +132,7 @@ def test_a_range_that_grows_under_a_right_that_is_there_is_refused() -> None:
 def test_externally_secured_is_nothing_for_what_comes_from_outside(outside: str) -> None:
     sentences = refused(
         receive_connectors=[
-            wish(
+            desired(
                 RemoteIPRanges=[outside], AuthMechanism=["ExternalAuthoritative"], PermissionGroups=["ExchangeServers"]
             )
         ]
@@ -141,7 +141,7 @@ def test_externally_secured_is_nothing_for_what_comes_from_outside(outside: str)
 
 
 def test_externally_secured_within_is_accepted_but_never_with_the_right_as_well() -> None:
-    entry = wish(
+    entry = desired(
         RemoteIPRanges=["10.5.0.0/24"], AuthMechanism=["ExternalAuthoritative"], PermissionGroups=["ExchangeServers"]
     )
     planned(Machine(), receive_connectors=[entry], **AROUND)
@@ -159,7 +159,7 @@ def test_externally_secured_is_a_relay_without_any_right(mechanisms: set[str]) -
 @pytest.mark.parametrize("port", [25, 2525])
 def test_a_range_that_captures_another_server_is_refused(port: int) -> None:
     role = "FrontendTransport" if port == 25 else "HubTransport"
-    entry = wish(Bindings=[f"0.0.0.0:{port}"], RemoteIPRanges=["10.0.0.0/27"], TransportRole=role)
+    entry = desired(Bindings=[f"0.0.0.0:{port}"], RemoteIPRanges=["10.0.0.0/27"], TransportRole=role)
     assert refused(receive_connectors=[entry]) == [
         f"{WHO}X) would take the mail that comes from the Exchange server {address} on port {port}, and isn't for "
         "servers (ExchangeServer, ExchangeServers); take that address out of its range."
@@ -168,7 +168,7 @@ def test_a_range_that_captures_another_server_is_refused(port: int) -> None:
 
 
 def test_a_range_that_captures_a_server_on_one_address_alone_is_refused() -> None:
-    entry = wish(Bindings=["10.0.0.21:25"], RemoteIPRanges=["10.0.0.0/8"])
+    entry = desired(Bindings=["10.0.0.21:25"], RemoteIPRanges=["10.0.0.0/8"])
     assert "would take the mail that comes from the Exchange server 10.0.0.22" in str(
         refused(receive_connectors=[entry])
     )
@@ -219,7 +219,7 @@ def test_a_banner_that_breaks_mail_is_refused(banner: str) -> None:
 
 @pytest.mark.parametrize("fqdn", ["mail.example.com.", "mail example", "-a.example.com", "a..b", "m\u00fcller.example"])
 def test_a_name_that_breaks_mail_is_refused(fqdn: str) -> None:
-    sentences = refused(receive_connectors=[wish(RemoteIPRanges=["10.5.0.1"], Fqdn=fqdn)])
+    sentences = refused(receive_connectors=[desired(RemoteIPRanges=["10.5.0.1"], Fqdn=fqdn)])
     assert "must be a name of letters, digits, hyphens and dots" in sentences[0]
 
 
@@ -231,7 +231,7 @@ def test_with_server_authentication_the_name_is_the_servers() -> None:
 
 
 def test_two_connectors_with_one_binding_and_range_are_refused() -> None:
-    entries = [wish("X", RemoteIPRanges=["10.5.0.0/24"]), wish("Y", RemoteIPRanges=["10.5.0.0-10.5.0.255"])]
+    entries = [desired("X", RemoteIPRanges=["10.5.0.0/24"]), desired("Y", RemoteIPRanges=["10.5.0.0-10.5.0.255"])]
     assert refused(receive_connectors=entries) == [
         (
             f"{WHO.replace('[0]', '[1]')}Y) has the binding 0.0.0.0:25 with the range 10.5.0.0/24, as has X; each such "
@@ -241,7 +241,7 @@ def test_two_connectors_with_one_binding_and_range_are_refused() -> None:
 
 
 def test_a_port_belongs_to_one_transport_role() -> None:
-    (sentence,) = refused(receive_connectors=[wish(RemoteIPRanges=["10.5.0.1"], TransportRole="HubTransport")])
+    (sentence,) = refused(receive_connectors=[desired(RemoteIPRanges=["10.5.0.1"], TransportRole="HubTransport")])
     assert "is of HubTransport, but port 25 is taken by Default Frontend EX1 of FrontendTransport" in sentence
 
 
@@ -281,7 +281,7 @@ rights = st.none() | st.just([]) | st.just([{"user": ANONYMOUS, "rights": [RELAY
 
 @st.composite
 def organisations(draw: Any) -> tuple[Machine, list[dict[str, Any]]]:
-    """A server with connectors of others, and wishes for some of them and for new ones."""
+    """A server with connectors of others, and what is desired of some of them and of new ones."""
     machine = Machine(fresh("EX1", draw(st.sampled_from(["2013", "2016", "2019", "SE"]))))
     for name in draw(st.sets(st.sampled_from(["A", "B"]))):
         old = connector(
@@ -296,7 +296,7 @@ def organisations(draw: Any) -> tuple[Machine, list[dict[str, Any]]]:
         machine.state["exchange_receive_connectors"].append(old)
         if draw(st.booleans()):
             machine.run("Add-ADPermission", {"User": ANONYMOUS, "ExtendedRights": [RELAY]}, f"EX1\\{name}")
-    wishes = []
+    desired = []
     for name in draw(st.sets(st.sampled_from(["A", "B", "C", "Default Frontend EX1"]))):
         properties = draw(
             st.fixed_dictionaries(
@@ -307,8 +307,8 @@ def organisations(draw: Any) -> tuple[Machine, list[dict[str, Any]]]:
                 optional={"AuthMechanism": mechanisms, "PermissionGroups": groups, "Enabled": st.just(True)},
             )
         )
-        wishes.append({"name": name, "properties": properties, "extended_rights": draw(rights)})
-    return machine, wishes
+        desired.append({"name": name, "properties": properties, "extended_rights": draw(rights)})
+    return machine, desired
 
 
 def holds(text: str, address: Any) -> bool:
@@ -338,9 +338,9 @@ def relays(machine: Machine, text: str) -> list[str]:
 @settings(max_examples=150, deadline=None)
 @given(organisations())
 def test_no_accepted_plan_lets_an_outsider_relay(organisation: tuple[Machine, list[dict[str, Any]]]) -> None:
-    machine, wishes = organisation
+    machine, desired = organisation
     try:
-        plan = planned(machine, receive_connectors=wishes, **AROUND)
+        plan = planned(machine, receive_connectors=desired, **AROUND)
     except Refused:
         return
     for operation in plan.operations:
@@ -352,10 +352,10 @@ def test_no_accepted_plan_lets_an_outsider_relay(organisation: tuple[Machine, li
 @settings(max_examples=100, deadline=None)
 @given(organisations())
 def test_no_step_on_the_way_opens_what_was_closed(organisation: tuple[Machine, list[dict[str, Any]]]) -> None:
-    machine, wishes = organisation
+    machine, desired = organisation
     assume(not any(relays(machine, address) for address in OUTSIDE))
     try:
-        plan = planned(machine, receive_connectors=wishes, **AROUND)
+        plan = planned(machine, receive_connectors=desired, **AROUND)
     except Refused:
         return
     for operation in plan.operations:

@@ -54,8 +54,8 @@ def test_no_script_makes_script_of_text() -> None:
 
 def test_a_relay_connector_is_made_confirmed_and_left_alone(windows: Windows) -> None:
     action = Action(over_powershell(windows))
-    wish = relay_connector("10.0.0.25", name="Drucker f\u00fcr alle")
-    result = action.configure(receive_connectors=[wish])
+    desired = relay_connector("10.0.0.25", name="Drucker f\u00fcr alle")
+    result = action.configure(receive_connectors=[desired])
     assert result["changed"]
     assert len(action.calls) == 3
     made = windows.state["connectors"][-1]
@@ -66,7 +66,7 @@ def test_a_relay_connector_is_made_confirmed_and_left_alone(windows: Windows) ->
     assert (right["User"], right["ExtendedRights"]) == (ANONYMOUS, [RELAY])
 
     again = Action(over_powershell(windows))
-    result = again.configure(receive_connectors=[wish])
+    result = again.configure(receive_connectors=[desired])
     assert not result["changed"]
     assert "diff" not in result
     assert len(again.calls) == 1
@@ -87,10 +87,10 @@ def test_check_mode_says_the_same_and_does_nothing(windows: Windows) -> None:
 def test_a_hostile_value_is_a_value_and_nothing_else(windows: Windows, tmp_path: Path) -> None:
     trap = tmp_path / "trap"
     hostile = HOSTILE.format(trap)
-    wish = relay_connector("10.0.0.25", name=hostile.replace("\\", "")[:64])
-    wish["properties"]["Comment"] = hostile + "\n" + hostile
-    wish["extended_rights"][0]["user"] = hostile
-    Action(over_powershell(windows)).configure(receive_connectors=[wish])
+    desired = relay_connector("10.0.0.25", name=hostile.replace("\\", "")[:64])
+    desired["properties"]["Comment"] = hostile + "\n" + hostile
+    desired["extended_rights"][0]["user"] = hostile
+    Action(over_powershell(windows)).configure(receive_connectors=[desired])
     made = windows.state["connectors"][-1]
     assert made["Name"] == hostile.replace("\\", "")[:64]
     assert made["Comment"].startswith(hostile + "\n" + hostile)

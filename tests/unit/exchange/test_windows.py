@@ -26,7 +26,7 @@ from standin.fresh import adapter, fresh
 TESTS = Path(__file__).resolve().parents[2]
 WINDOWS = TESTS / "standin" / "powershell" / "Windows"
 VIP = "10.1.1.200"
-WISH: dict[str, Any] = {"addresses": [VIP]}
+DESIRED: dict[str, Any] = {"addresses": [VIP]}
 GONE: dict[str, Any] = {"state": "absent"}
 
 
@@ -109,7 +109,7 @@ def test_the_class_for_root_devices_compiles(tmp_path: Path) -> None:
 def test_it_comes_is_left_alone_and_goes(tmp_path: Path, libraries: Path) -> None:
     host = Host(tmp_path, libraries)
     before = host.network()
-    result, calls = host.configure(direct_return=WISH)
+    result, calls = host.configure(direct_return=DESIRED)
     assert (result["changed"], calls) == (True, 3)
 
     (loop,) = host.loops()
@@ -139,7 +139,7 @@ def test_it_comes_is_left_alone_and_goes(tmp_path: Path, libraries: Path) -> Non
     assert flags == {"Loopback Pseudo-Interface 1": "Disabled", "Ethernet": "Enabled", ADAPTER: "Enabled"}
 
     converged = host.network()
-    result, calls = host.configure(direct_return=WISH)
+    result, calls = host.configure(direct_return=DESIRED)
     assert (result["changed"], calls) == (False, 1)
     assert host.network() == converged
 
@@ -160,7 +160,7 @@ def with_loopback(host: Host, name: str, device: str | None = None, status: str 
 def test_an_adapter_that_is_there_is_taken_and_no_other_is_made(tmp_path: Path, name: str, device: str | None) -> None:
     host = Host(tmp_path)
     with_loopback(host, name, device=device)
-    host.configure(direct_return=WISH)
+    host.configure(direct_return=DESIRED)
     (loop,) = host.loops()
     assert (loop["Name"].lower(), loop["InterfaceIndex"]) == (ADAPTER.lower(), 12)
 
@@ -174,7 +174,7 @@ def test_what_somebody_changed_is_put_back(tmp_path: Path) -> None:
         for address in (VIP, "10.1.1.201")
     ]
     host.write(state)
-    result, _ = host.configure(direct_return=WISH)
+    result, _ = host.configure(direct_return=DESIRED)
     assert [what.partition(f"{ADAPTER} ")[2] for what in result["operations"] if what.startswith("network")] == [
         "is enabled",
         "is bound to IPv4 alone",
@@ -192,7 +192,7 @@ def test_an_installation_that_fails_leaves_nothing_and_is_told(tmp_path: Path) -
     host = Host(tmp_path)
     before = host.network()
     with pytest.raises(Refused) as refused:
-        host.configure(direct_return=WISH)
+        host.configure(direct_return=DESIRED)
     first, rest = refused.value.sentences
     assert first.startswith(
         f"EX1 refused Install-LoopbackAdapter (network adapter {ADAPTER} is installed): Exception calling"
@@ -218,9 +218,9 @@ def test_a_run_that_is_killed_is_healed(tmp_path: Path, libraries: Path) -> None
     state["Standin"]["Faults"] = {"Cmdlets": [{"Cmdlet": "Disable-NetAdapterBinding", "Times": 1, "Die": True}]}
     host.write(state)
     with contextlib.suppress(Refused):
-        host.configure(direct_return=WISH)
+        host.configure(direct_return=DESIRED)
     (loop,) = host.loops()
     assert loop["PnPDeviceID"] == DEVICE
     host.write({**host.state, "Standin": {"JournalRequests": True}})
-    host.configure(direct_return=WISH)
+    host.configure(direct_return=DESIRED)
     assert host.loops() == [{**loop, "TcpipNetbiosOptions": 2, "Name": ADAPTER}]

@@ -64,9 +64,9 @@ class Server:
         ]
 
 
-def provision(*arguments: str, **wish: Any) -> Run:
+def provision(*arguments: str, **desired: Any) -> Run:
     """The playbook for the servers, with direct server return in their variables."""
-    return configure(*ONE, *arguments, exchange_direct_return=wish)
+    return configure(*ONE, *arguments, exchange_direct_return=desired)
 
 
 @pytest.fixture
@@ -180,12 +180,12 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("wish", "sentence"), REFUSED)
+@pytest.mark.parametrize(("desired", "sentence"), REFUSED)
 def test_what_cannot_be_is_refused_and_the_server_is_as_before(
-    exchange: Server, wish: dict[str, Any], sentence: str
+    exchange: Server, desired: dict[str, Any], sentence: str
 ) -> None:
     before = exchange.network()
-    text = json.dumps([wish, sentence]).replace(VIP, exchange.addresses[0]).replace(OWN, exchange.own)
+    text = json.dumps([desired, sentence]).replace(VIP, exchange.addresses[0]).replace(OWN, exchange.own)
     declared, expected = json.loads(text)
     run = provision(**declared)
     assert run.status != 0
