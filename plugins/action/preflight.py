@@ -12,6 +12,7 @@ from ansible import constants
 from ansible.plugins.action import ActionBase
 from ansible.release import __version__
 
+from ..plugin_utils.addresses import needed
 from ..plugin_utils.declaration import schema
 from ..plugin_utils.declaration.declaration import doubts_of_all, misspelt, sites, validate_all
 from ..plugin_utils.declaration.native import evaluate, exchange_group
@@ -34,6 +35,8 @@ class ActionModule(ActionBase):
         """Fail with every problem in ``msg``, one a line."""
         super().run(tmp, task_vars)
         self.validate_argument_spec(argument_spec={})
+        if missing := needed():
+            return {"changed": False, "failed": True, "msg": missing}
         hostvars = (task_vars or {})["hostvars"]
         groups = {str(name): tuple(map(str, hosts)) for name, hosts in (task_vars or {})["groups"].items()}
 

@@ -14,9 +14,10 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from ..addresses import Address, Addresses, Network
 from . import schema, values
 from .tree import Gateway, Inventory, Node, Problems, Server
-from .values import Address, Network, Unfit, show
+from .values import Unfit, show
 
 # As most authorities have it; https://letsencrypt.org/docs/rate-limits/
 MOST_NAMES = 100
@@ -265,9 +266,10 @@ def no_address_is_used_twice(site: Site, problems: Problems) -> None:
 def relay_clients_make_no_open_relay(site: Site, problems: Problems) -> None:
     """No relay client is everybody, a public network, or an address of a gateway or of a server."""
     insiders = dict(_insiders(site))
+    addresses = Addresses(insiders)
     for node in site.tree["smtp"]["relay_clients"].value:
         network: Network = node.value
-        inside = [(address, who) for address, who in insiders.items() if address in network]
+        inside = [(address, insiders[address]) for address in addresses.within(network)]
         if not network.prefixlen:
             problems.unfit(node.path, node.raw, "which is everybody: an open relay; name the hosts that may relay")
         elif network.prefixlen < network.max_prefixlen and values.is_public(network):

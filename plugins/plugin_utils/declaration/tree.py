@@ -10,15 +10,15 @@ its default, so that the rules between the parts (rules) can still be asked.
 from __future__ import annotations
 
 import difflib
-import ipaddress
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..addresses import Address, overlapping
 from . import schema, values
 from .schema import Option
-from .values import Address, Hidden, Unfit, show
+from .values import Hidden, Unfit, show
 
 
 @dataclass(frozen=True)
@@ -36,13 +36,16 @@ class Problems:
     """Collects problems, each sentence once."""
 
     def __init__(self, found: Iterable[Problem] = ()) -> None:
-        self.found = list(found)
+        self._found = dict.fromkeys(found)
+
+    @property
+    def found(self) -> list[Problem]:
+        """The problems in the order in which they were found."""
+        return list(self._found)
 
     def sentence(self, path: str, sentence: str) -> None:
         """A problem in its own words."""
-        problem = Problem(values.printable(path), values.printable(sentence))
-        if problem not in self.found:
-            self.found.append(problem)
+        self._found[Problem(values.printable(path), values.printable(sentence))] = None
 
     def add(self, path: str, text: str) -> None:
         """A problem whose sentence begins with the path; a question mark ends it as it is."""
@@ -245,28 +248,36 @@ def _read_list(option: Option, path: str, value: Any, problems: Problems) -> lis
     if len(value) < option.at_least:
         raise Unfit("but must have at least one entry")
     assert option.elements is not None
-    nodes: list[Node] = []
-    for index, entry in enumerate(value):
-        node = read(option.elements, f"{path}[{index}]", entry, problems)
-        if not node.given:
-            continue
-        twin = next((known for known in nodes if _same(known.value, node.value)), None)
-        if twin is None:
-            nodes.append(node)
-        elif option.elements.type == schema.NETWORK and twin.value != node.value:
-            problems.unfit(node.path, entry, f"which overlaps with {twin.path} ({show(twin.raw)}); keep the wider one")
+    nodes = [read(option.elements, f"{path}[{index}]", entry, problems) for index, entry in enumerate(value)]
+    return _once_each([node for node in nodes if node.given], option.elements.type, problems)
+
+
+def _once_each(nodes: list[Node], kind: str, problems: Problems) -> list[Node]:
+    """The entries of a list without those that are there before; networks, without those that overlap with one."""
+    twins: dict[int, int] = {}
+    if kind == schema.NETWORK:
+        twins = overlapping([node.value for node in nodes])
+    else:
+        seen: dict[Any, int] = {}
+        for place, node in enumerate(nodes):
+            earliest = seen.setdefault(_identity(node), place)
+            if earliest != place:
+                twins[place] = earliest
+    for place in sorted(twins):
+        node, twin = nodes[place], nodes[twins[place]]
+        if twin.value == node.value or kind != schema.NETWORK:
+            problems.unfit(node.path, node.raw, f"which is {twin.path} already; take one of them out")
         else:
-            problems.unfit(node.path, entry, f"which is {twin.path} already; take one of them out")
-    return nodes
+            text = f"which overlaps with {twin.path} ({show(twin.raw)}); keep the wider one"
+            problems.unfit(node.path, node.raw, text)
+    return [node for place, node in enumerate(nodes) if place not in twins]
 
 
-def _same(one: Any, other: Any) -> bool:
-    """Whether two entries of a list are the same thing; for networks, whether they have an address in common."""
-    if isinstance(one, (ipaddress.IPv4Network, ipaddress.IPv6Network)):
-        return values.overlap(one, other)
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(_same(one[key].value, other[key].value) for key in one)
-    return bool(one == other)
+def _identity(node: Node) -> Any:
+    """What two entries of a list have in common that are the same thing; entries that hold lists never are."""
+    if isinstance(node.value, dict):
+        return tuple((key, _identity(inner)) for key, inner in node.value.items())
+    return node.path if isinstance(node.value, list) else node.value
 
 
 def _read_dictionary(option: Option, path: str, value: Any, problems: Problems) -> dict[str, Node]:

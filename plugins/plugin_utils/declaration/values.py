@@ -19,12 +19,10 @@ import re
 import ssl
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...module_utils.certificates.authorities import AUTHORITIES, HMAC_KEY_FORM, KEY_ID_FORM
-
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+from ..addresses import Address, Network, as_network, range_as_networks
 
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?\Z")
 _IDENTIFIER = re.compile(r"[a-z]([a-z0-9-]*[a-z0-9])?\Z")
@@ -43,10 +41,27 @@ _KEY_TYPES = (
 _SHOWN = 160  # characters of a value that a sentence quotes
 _LONGEST = 1000  # characters of a value that is looked at closely
 
+
+class _Span(NamedTuple):
+    """A network as two numbers: a list of 50,000 is held against each of the tables below."""
+
+    version: int
+    first: int
+    last: int
+
+    def within(self, other: _Span) -> bool:
+        return self.version == other.version and other.first <= self.first and self.last <= other.last
+
+
+def _span(network: Network) -> _Span:
+    first = int(network.network_address)
+    return _Span(network.version, first, first | ((1 << (network.max_prefixlen - network.prefixlen)) - 1))
+
+
 # What isn't the public Internet: RFC 1918, RFC 6598, RFC 4193, and the ranges for documentation and benchmarks
 # (RFC 5737, RFC 3849, RFC 9637, RFC 2544), which stand for real ones in examples and laboratories.
 _NOT_PUBLIC = tuple(
-    ipaddress.ip_network(network)
+    _span(ipaddress.ip_network(network))
     for network in (
         "10.0.0.0/8",
         "172.16.0.0/12",
@@ -65,7 +80,7 @@ _NOT_PUBLIC = tuple(
 
 # What no other host can be reached by, or be known by, each with the end of the sentence about it.
 _SPECIAL = tuple(
-    (ipaddress.ip_network(network), text)
+    (_span(ipaddress.ip_network(network)), text)
     for network, text in (
         ("0.0.0.0/32", "but must be a real address, not the unspecified one"),
         ("::/128", "but must be a real address, not the unspecified one"),
@@ -79,7 +94,7 @@ _SPECIAL = tuple(
         ("240.0.0.0/4", "but must not be in 240.0.0.0/4, which is reserved"),
     )
 )
-_MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
+_MAPPED = _span(ipaddress.IPv6Network("::ffff:0:0/96"))
 
 
 class Unfit(ValueError):
@@ -139,29 +154,7 @@ def listed(words: Iterable[str], conjunction: str = "and") -> str:
 
 def is_public(network: Network) -> bool:
     """Whether the network holds any address of the public Internet."""
-    return not any(within(network, known) for known in _NOT_PUBLIC)
-
-
-def within(network: Network, other: Network) -> bool:
-    """Whether the network is the other one or a part of it. False between families."""
-    return network.version == other.version and network.subnet_of(other)  # type: ignore[arg-type]
-
-
-def overlap(one: Network, other: Network) -> bool:
-    """Whether the two have an address in common. False between families."""
-    return one.version == other.version and one.overlaps(other)
-
-
-def as_network(address: Address | Network) -> Network:
-    """The address as the network of one host; a network as it is."""
-    if isinstance(address, (ipaddress.IPv4Network, ipaddress.IPv6Network)):
-        return address
-    return ipaddress.ip_network(address)
-
-
-def in_order(items: Iterable[Address | Network]) -> list[str]:
-    """The addresses and networks as texts, IPv4 first, by number."""
-    return [str(item) for item in sorted(items, key=lambda item: (item.version, as_network(item)))]
+    return not any(map(_span(network).within, _NOT_PUBLIC))
 
 
 def short(network: Network) -> str:
@@ -480,12 +473,13 @@ def _refuse_special(network: Network) -> None:
     """Raise Unfit for a network (of one host, for an address) that lies in a range for special use."""
     if getattr(network.network_address, "scope_id", None):
         raise Unfit("but must be without a zone (the part after %)")
-    if within(network, _MAPPED):
+    span = _span(network)
+    if span.within(_MAPPED):
         bits = int(network.network_address) & 0xFFFFFFFF
         meant = ipaddress.ip_network((bits, network.prefixlen - 96), strict=False)
         raise Unfit(f"but must be written as the IPv4 that it stands for; write {short(meant)}")
     for special, text in _SPECIAL:
-        if within(network, special):
+        if span.within(special):
             raise Unfit(text)
 
 
@@ -497,7 +491,7 @@ def _why_no_address(text: str, expected: str) -> str:
     low, high = _parse_address(first), _parse_address(last)
     if dash and low is not None and high is not None and low.version == high.version:
         if low <= high:  # type: ignore[operator]
-            networks = [short(network) for network in ipaddress.summarize_address_range(low, high)]
+            networks = [short(network) for network in range_as_networks(low, high)]
             if len(networks) <= 8:
                 return f"but must not be a range; write {', '.join(networks)}"
         return "but must not be a range; write networks"

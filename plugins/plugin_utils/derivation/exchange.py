@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from ..addresses import Address, in_order
 from ..declaration import schema
 from ..declaration.declaration import DeclarationError, check
 from ..declaration.rules import Site, relay_networks
 from ..declaration.tree import Inventory, Node, Problems, read_server
-from ..declaration.values import Address, in_order
 from ..exchange.kinds import ANONYMOUS, ANY_RECIPIENT
 
 # What a server allows one source is meant for one client; a gateway is all of them.

@@ -5,12 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
+from ..addresses import Network, as_network, in_order, without_parts
 from ..declaration import schema
 from ..declaration.rules import Site, most_failed_logons, ssh_networks, ssh_ports
-from ..declaration.values import Network, as_network, in_order, within
 
 # sshd's own lines, whichever of systemd's units it runs in: ssh.service, or one for each connection of ssh.socket.
 SSHD = ["_SYSTEMD_UNIT=ssh.service _UID=0", "_SYSTEMD_SLICE=system-ssh.slice _UID=0"]
@@ -37,14 +36,4 @@ def derive_fail2ban(site: Site) -> dict[str, Any]:
     trusted: list[Network] = [*tree["admin_networks"].values, *ssh_networks(tree), *tree["monitoring_networks"].values]
     trusted += fail2ban["ignored_networks"].values
     trusted += [as_network(server.address) for server in site.servers if not isinstance(server.address, str)]
-    return {"fail2ban_jails": jails, "fail2ban_ignored_networks": in_order(_without_parts(trusted))}
-
-
-def _without_parts(networks: Iterable[Network]) -> list[Network]:
-    """The networks without those that others of them hold."""
-    known = list(networks)
-    return [
-        network
-        for place, network in enumerate(known)
-        if network not in known[:place] and not any(network != other and within(network, other) for other in known)
-    ]
+    return {"fail2ban_jails": jails, "fail2ban_ignored_networks": in_order(without_parts(trusted))}

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from ..addresses import in_order
 from ..declaration.rules import Site, families, published_ports, ssh_networks, ssh_ports
 from ..declaration.tree import Node
-from ..declaration.values import in_order
 
 ANY_OF_FAMILY = {4: "0.0.0.0/0", 6: "::/0"}
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..addresses import in_order
 from ..declaration import schema
 from ..declaration.rules import (
     Site,
@@ -18,7 +19,6 @@ from ..declaration.rules import (
     tcp_services,
 )
 from ..declaration.tree import Node
-from ..declaration.values import in_order
 
 EXCHANGE_CERTIFICATE = schema.RESERVED_WEBSITE_NAMES[0]
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from ..addresses import Address, in_order
 from ..declaration.rules import Site, ssh_ports
 from ..declaration.tree import Gateway
-from ..declaration.values import Address, in_order
 from .haproxy import haproxy_certificates
 
 HTTP_PORT = 8402

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..addresses import in_order
 from ..declaration.rules import Site, ssh_networks
-from ..declaration.values import in_order
 
 
 def derive_sshd(site: Site) -> dict[str, Any]:

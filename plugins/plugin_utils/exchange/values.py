@@ -19,7 +19,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from ..declaration.values import Address, Unfit, listed, show
+from ..addresses import Address
+from ..declaration.values import Unfit, listed, show
 
 UNLIMITED = "Unlimited"
 

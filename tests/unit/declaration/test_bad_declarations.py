@@ -843,13 +843,13 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
     (
         {"smtp.relay_clients": ["10.0.0.0/8"]},
         [
-            'mail_gateway.smtp.relay_clients[0] is "10.0.0.0/8", which holds 10.10.0.21 (the server ex1), 10.10.0.22 (the server ex2), 10.10.0.111 (the relay address of gw1) and 3 more, where anybody\'s mail comes from; name the relay clients alone.'
+            'mail_gateway.smtp.relay_clients[0] is "10.0.0.0/8", which holds 10.10.0.11 (the egress address of gw1), 10.10.0.12 (the egress address of gw2), 10.10.0.21 (the server ex1) and 3 more, where anybody\'s mail comes from; name the relay clients alone.'
         ],
     ),
     (
         {"smtp.relay_clients": ["10.10.0.0/24"]},
         [
-            'mail_gateway.smtp.relay_clients[0] is "10.10.0.0/24", which holds 10.10.0.21 (the server ex1), 10.10.0.22 (the server ex2), 10.10.0.111 (the relay address of gw1) and 3 more, where anybody\'s mail comes from; name the relay clients alone.'
+            'mail_gateway.smtp.relay_clients[0] is "10.10.0.0/24", which holds 10.10.0.11 (the egress address of gw1), 10.10.0.12 (the egress address of gw2), 10.10.0.21 (the server ex1) and 3 more, where anybody\'s mail comes from; name the relay clients alone.'
         ],
     ),
     (

@@ -19,8 +19,8 @@ SOUND = {"hostname": "mail.example.com", "domains": ["example.com"], "admin_netw
 NOWHERE = {"ansible_host": "10.99.99.99", "ansible_connection": "ssh", "ansible_user": "nobody"}
 
 
-def run(*arguments: str, playbook: str = str(ROOT / "playbooks" / "preflight.yml")) -> tuple[int, str]:
-    """The exit code and what was printed."""
+def run(*arguments: str, playbook: str = str(ROOT / "playbooks" / "preflight.yml"), **more: str) -> tuple[int, str]:
+    """The exit code and what was printed; ``more`` goes into the environment."""
     result = subprocess.run(
         [str(Path(sys.executable).with_name("ansible-playbook")), *arguments, playbook],
         check=False,
@@ -32,6 +32,7 @@ def run(*arguments: str, playbook: str = str(ROOT / "playbooks" / "preflight.yml
             "ANSIBLE_NOCOLOR": "1",
             "ANSIBLE_LOCALHOST_WARNING": "false",
             "ANSIBLE_DEPRECATION_WARNINGS": "false",
+            **more,
         },
     )
     assert "Traceback" not in result.stdout + result.stderr, result.stderr
@@ -136,6 +137,25 @@ def test_an_empty_group_of_gateways(tmp_path: Path) -> None:
     assert said(output) == [
         "The inventory's group gateways has no hosts; put the hosts into it that are to be gateways."
     ]
+
+
+@pytest.mark.parametrize(
+    ("module", "sentence"),
+    [
+        ("raise ImportError", "The Python library netaddr is missing on the controller; install it for "),
+        (
+            "__version__, IPNetwork = '0.10.1', None",
+            "The Python library netaddr is 0.10.1 on the controller, but must be 1.0 or later; ",
+        ),
+    ],
+    ids=["missing", "old"],
+)
+def test_without_a_library_nothing_goes_on(module: str, sentence: str, tmp_path: Path) -> None:
+    (tmp_path / "netaddr.py").write_text(module)
+    status, output = run("-i", str(EXAMPLE), PYTHONPATH=str(tmp_path))
+    assert status == 2
+    assert sentence in " ".join(output.split())
+    assert "pip install 'netaddr>=1.0'." in " ".join(output.split())
 
 
 def test_no_inventory_at_all() -> None:

@@ -23,6 +23,7 @@ EXPECTED = {
     "meta",
     "playbooks",
     "plugins",
+    "requirements.txt",
     "roles",
 }
 
