@@ -210,6 +210,25 @@ def states_for(answer: str, configuration: str) -> str:
     )
 
 
+_EXCHANGE = "exchange_"
+
+
+def renamed(answer: str, configuration: str) -> str:
+    """Return an answer to ``show servers state`` with the names that its backends have in a configuration.
+
+    Until 0.1.0 the backends of services that are passed through were called after them alone (``smtp``).
+    """
+    configured = configured_servers(configuration)
+    lines = []
+    for line in answer.splitlines():
+        words = line.split(" ", 4)
+        if len(words) == 5 and (words[1], words[3]) not in configured:
+            name = f"{_EXCHANGE}{words[1]}"
+            words[1] = name if (name, words[3]) in configured else words[1]
+        lines.append(" ".join(words))
+    return "\n".join(lines) + "\n"
+
+
 def _state_file(answer: str, holds: Callable[[ServerState], bool]) -> str:
     """Return a server state file that holds some of the servers of an answer to ``show servers state``."""
     lines = [state.line for state in server_states(answer) if holds(state)]
@@ -239,7 +258,7 @@ def handed_over(socket_path: str, state_file: Path, configuration: str) -> Itera
     Afterwards the file holds the drained servers alone again: what is known of the others gets old.
     """
     try:
-        answer = ask(socket_path, "show servers state")
+        answer = renamed(ask(socket_path, "show servers state"), configuration)
         meanwhile, afterwards = states_for(answer, configuration), drained_file(answer)
         known = state_file.exists()
     except (OSError, ValueError):

@@ -93,16 +93,7 @@ def relay_networks(tree: Node) -> list[Network]:
 
 def tcp_services(tree: Node) -> list[schema.TcpService]:
     """The TCP services that are passed on to Exchange."""
-    found: list[schema.TcpService] = []
-    if tree["smtp"]["enabled"].value:
-        found.append(schema.SMTP)
-        if tree["smtp"]["submission"].value:
-            found.append(schema.SUBMISSION)
-    if tree["imap"]["enabled"].value:
-        found.extend(schema.IMAP)
-    if tree["pop"]["enabled"].value:
-        found.extend(schema.POP)
-    return found
+    return [service for service in schema.TCP_SERVICES if all(tree[part][key].value for part, key in service.declared)]
 
 
 def published_ports(tree: Node) -> dict[int, str]:

@@ -102,17 +102,23 @@ RESERVED_WEBSITE_NAMES = ("mail",)
 
 @dataclass(frozen=True)
 class TcpService:
-    """A TCP service that is passed on to Exchange: HAProxy's name for it, its port, the kind of health check."""
+    """A TCP service that is passed on to Exchange: HAProxy's name for it, its port, and what publishes it.
+
+    ``declared`` are the keys of the declaration that must all be true, ``check`` is how the service's health is asked
+    (``haproxy_checks`` in the role haproxy).
+    """
 
     name: str
     port: int
     check: str
+    declared: tuple[tuple[str, str], ...]
 
 
-SMTP = TcpService("smtp", 25, "smtp")
-SUBMISSION = TcpService("submission", 587, "submission")
-IMAP = (TcpService("imap", 143, "imap"), TcpService("imaps", 993, "imaps"))
-POP = (TcpService("pop3", 110, "pop3"), TcpService("pop3s", 995, "pop3s"))
+SMTP = TcpService("smtp", 25, "smtp", (("smtp", "enabled"),))
+SUBMISSION = TcpService("submission", 587, "submission", (("smtp", "enabled"), ("smtp", "submission")))
+IMAP = tuple(TcpService(name, port, name, (("imap", "enabled"),)) for name, port in (("imap", 143), ("imaps", 993)))
+POP = tuple(TcpService(name, port, name, (("pop", "enabled"),)) for name, port in (("pop3", 110), ("pop3s", 995)))
+TCP_SERVICES = (SMTP, SUBMISSION, *IMAP, *POP)
 HTTP_PORTS = (80, 443)
 SSH_PORT = 22
 

@@ -13,6 +13,7 @@ from ansible_collections.postern.mail_gateway.plugins.module_utils.haproxy.runti
     ask,
     configured_servers,
     drained_file,
+    handed_over,
     server_states,
     states_for,
 )
@@ -215,6 +216,17 @@ def test_what_is_known_of_a_server_is_of_its_place(place: str, known: bool) -> N
     # One that was drained is known by its name, wherever it is, and what isn't in here may be somewhere else.
     expected = [("owa", "ex1"), *([("owa", "ex2")] if known else []), ("smtp", "ex1"), ("smtp", "ex2")]
     assert [(state.backend, state.server) for state in server_states(handed)] == expected
+
+
+def test_a_drained_server_stays_so_under_another_name(serve: Serve, short: Path, state_file: Path) -> None:
+    now = BACKENDS.replace("backend smtp", "backend exchange_smtp")
+    line = f"server-state-file {state_file}"
+    with serve(line, BACKENDS) as path:
+        run(short, "ex1", "drained")
+        with handed_over(str(path), state_file, now):
+            pass
+    with serve(line, now) as path:
+        assert drained(path) == {"owa/ex1", "exchange_smtp/ex1"}
 
 
 def test_a_server_that_moved_starts_as_it_is_found(serve: Serve, state_file: Path) -> None:

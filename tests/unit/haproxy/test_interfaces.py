@@ -13,6 +13,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.postern.mail_gateway.plugins.action.haproxy_configuration import ActionModule
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.declaration.schema import TCP_SERVICES
 
 PACKAGE = "ansible_collections.postern.mail_gateway.plugins.modules"
 MODULES = ["haproxy_configuration", "haproxy_server", "source_addresses"]
@@ -78,10 +79,16 @@ def test_secrets_stay_out_of_the_log() -> None:
 
 def test_files_of_the_role_are_ones_of_the_module() -> None:
     variables = yaml.safe_load((ROLE / "vars/main.yml").read_text())
-    files = [file for name, files in variables.items() if name != "haproxy_files" for file in files]
+    files = [file for name, files in variables.items() if name.startswith("haproxy_files_") for file in files]
     checked = ArgumentSpecValidator(taken("haproxy_configuration")).validate({"files": files})
     assert checked.error_messages == []
     assert len({file["path"] for file in files}) == len(files)
+
+
+def test_a_check_is_one_of_the_table() -> None:
+    checks = yaml.safe_load((ROLE / "vars/main.yml").read_text())["haproxy_checks"]
+    assert OPTIONS["haproxy_tcp_services"]["options"]["check"]["choices"] == list(checks)
+    assert {service.check for service in TCP_SERVICES} == set(checks)
 
 
 # --- the action plugin ------------------------------------------------------------------------------------------------

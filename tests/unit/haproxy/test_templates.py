@@ -64,6 +64,15 @@ def expression(text: str) -> Callable[..., Any]:
     return environment().compile_expression(text.removeprefix("{{").removesuffix("}}"))
 
 
+def rendered(value: Any, values: Variables) -> Any:
+    """A variable of the role with the templates in it evaluated, as Ansible does it."""
+    if isinstance(value, dict):
+        return {key: rendered(item, values) for key, item in value.items()}
+    if isinstance(value, list):
+        return [rendered(item, values) for item in value]
+    return template(value).render(values) if isinstance(value, str) else value
+
+
 def render(variables: Variables) -> Files:
     """Return the files that the role hands to the module, without the certificates."""
     values = {**DEFAULTS, **variables}
@@ -74,7 +83,8 @@ def render(variables: Variables) -> Files:
         assert (kind, rstrip) == ("ansible.builtin.file", False)
         return Path(name).read_text()
 
-    files = expression(COMPUTED["haproxy_files"])(**values, **COMPUTED)
+    values["haproxy_checks"] = rendered(COMPUTED["haproxy_checks"], values)
+    files = expression(COMPUTED["haproxy_files"])(**{**COMPUTED, **values})
     return {file["path"]: template(file["content"]).render(**values, lookup=lookup) for file in files}
 
 
@@ -358,6 +368,12 @@ class Rendered:
         return list(self.given("tcp_services")) if self.given("servers") else []
 
     @property
+    def directories(self) -> set[str]:
+        """The backends of Exchange's virtual directories."""
+        directories = self.given("virtual_directories") if self.has_exchange else []
+        return {f"exchange_{directory['name']}" for directory in directories}
+
+    @property
     def relayed(self) -> set[str]:
         """The names of the services that have a way of their own for relay clients."""
         split = self.given("relay_address") and self.given("relay_networks")
@@ -417,8 +433,8 @@ def every_way_to_exchange_has_its_source_address_and_only_that(rendered: Rendere
     configuration = rendered.configuration
     backends = configuration.of("backend")
     relay = rendered.given("relay_address")
-    relays = {f"{name}_relay" for name in rendered.relayed}
-    ordinary = {service["name"] for service in rendered.services}
+    relays = {f"exchange_{name}_relay" for name in rendered.relayed}
+    ordinary = {f"exchange_{service['name']}" for service in rendered.services}
     if rendered.has_exchange:
         ordinary |= {f"exchange_{directory['name']}" for directory in rendered.given("virtual_directories")}
     # Nobody else speaks to the servers, or has a way around the source address.
@@ -434,16 +450,23 @@ def every_way_to_exchange_has_its_source_address_and_only_that(rendered: Rendere
 
 
 @invariant
+def no_frontend_and_backend_share_a_name(rendered: Rendered) -> None:
+    """HAProxy refuses that from 3.3 on, and logs and metrics couldn't tell them apart."""
+    configuration = rendered.configuration
+    assert not configuration.of("frontend").keys() & configuration.of("backend").keys()
+
+
+@invariant
 def relay_backend_is_for_the_listed_alone(rendered: Rendered) -> None:
     ways = set()
     for name, section in rendered.configuration.of("frontend").items():
         ways |= {(name, line) for line in section.lines if re.search(r"\w_relay\b", line)}
         named = [line for line in section.all("acl") if line.startswith("relay_client ")]
         assert named == (["relay_client src -f lists/relay_networks.list"] if name in rendered.relayed else [])
-    assert ways == {(name, f"use_backend {name}_relay if relay_client") for name in rendered.relayed}
+    assert ways == {(name, f"use_backend exchange_{name}_relay if relay_client") for name in rendered.relayed}
     for service in rendered.services:
         section = rendered.configuration.of("frontend")[service["name"]]
-        assert section.all("default_backend") == [service["name"]]
+        assert section.all("default_backend") == [f"exchange_{service['name']}"]
     # Backends that are chosen by a map are all of the map.
     for path in ("lists/virtual_directories.map", "lists/websites.map"):
         for line in rendered.lines(path):
@@ -456,7 +479,7 @@ def exchange_is_verified_and_never_shared(rendered: Rendered) -> None:
     assert "verify none" not in configuration.text
     assert "http-server-close" not in configuration.text
     for name, section in configuration.of("backend").items():
-        if name.startswith("exchange_"):
+        if name in rendered.directories:
             assert configuration.effective(section, "http-reuse") == "never", name
             server = f"{configuration.effective(section, 'default-server')} "
             for setting in ("ssl", "verify required", "verifyhost mail.example.com", "sni str(mail.example.com)"):
@@ -483,7 +506,7 @@ def every_server_is_checked(rendered: Rendered) -> None:
             (health,) = section.all("http-check send")
             page = re.search(r"uri (\S+) ver HTTP/1.1 hdr Host (\S+) ", health)
             assert page, name
-            if name.startswith("exchange_"):
+            if name in rendered.directories:
                 assert page[1].endswith("/healthcheck.htm"), name
                 assert page[2] == "mail.example.com", name
                 assert configuration.effective(section, "http-check expect") == "status 200", name
@@ -501,7 +524,7 @@ def servers_are_those_declared(rendered: Rendered) -> None:
             assert section.all("retries") == ([str(len(acme))] if name == "acme" else ["0"])
             assert [line.split() for line in section.all("server")] == (acme if name == "acme" else acme[:1])
             continue
-        port = SERVICES.get(name.removesuffix("_relay"), (443, ""))[0]
+        port = SERVICES.get(name.removeprefix("exchange_").removesuffix("_relay"), (443, ""))[0]
         servers = sites.get(name, rendered.given("servers") if section.all("server") else [])
         expected = []
         for server in servers:

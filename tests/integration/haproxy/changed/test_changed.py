@@ -53,7 +53,9 @@ def test_services_that_left_are_gone(lab: Lab, gateway: str) -> None:
 
 def test_what_stayed_works(lab: Lab, gateway: str) -> None:
     assert wait_for(
-        lambda: servers(lab, gateway) == {name: {"ex1": "UP", "ex2": "UP"} for name in ("exchange_owa", "smtp")}
+        lambda: (
+            servers(lab, gateway) == {name: {"ex1": "UP", "ex2": "UP"} for name in ("exchange_owa", "exchange_smtp")}
+        )
     )
     (owa,) = ask(lab, "client", web(lab, gateway, "/owa/"))
     assert owa["status"] == 302

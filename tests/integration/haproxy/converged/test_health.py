@@ -55,8 +55,8 @@ def sick_servers(lab: Lab) -> Iterator[list[str]]:
     lab.exec("ex2", ["sh", "-c", IMPOSTOR])
     set_all(0)
     lab.exec("ex1", ["systemd-run", "--quiet", "--unit=mute", "python3", "-c", MUTE])
-    wanted = [f"{name}/ex1" for name in ("smtp", "smtp_relay", "imap", "imaps", "exchange_oab")]
-    wanted += [f"{name}/ex2" for name in [*(f"exchange_{name}" for name in HTTPS), "imaps", "pop3s"]]
+    wanted = [f"exchange_{name}/ex1" for name in ("smtp", "smtp_relay", "imap", "imaps", "oab")]
+    wanted += [f"exchange_{name}/ex2" for name in [*HTTPS, "imaps", "pop3s"]]
     yield sorted(wanted)
     lab.exec("ex1", ["systemctl", "stop", "mute"])
     lab.exec("ex2", ["sh", "-c", "umount /etc/standin/tls.pem && systemctl restart standin"])

@@ -64,7 +64,12 @@ def test_each_request_and_connection_is_one_line_of_the_documented_form(
     assert [http[name] for name in ("frontend", "status", "logon", "tls", "host", "path")] == [
         "http", "301", "none", "-", MAIL, "/%41",
     ]  # fmt: skip
-    assert [mail[name] for name in ("frontend", "backend", "source", "state")] == ["smtp", "smtp", said["source"], "--"]
+    assert [mail[name] for name in ("frontend", "backend", "source", "state")] == [
+        "smtp",
+        "exchange_smtp",
+        said["source"],
+        "--",
+    ]
     assert v6["client"] == v6_address
     assert address not in str(owa)
 
