@@ -1,12 +1,15 @@
 """Say what is being done, that it goes on, and how long it took."""
 
 import contextlib
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 
 FIRST = 10  # seconds until somebody wonders
-NEXT = 30
+NEXT = 10 if sys.stdout.isatty() else 30
+#: What such a line begins with; whoever keeps another's output leaves them out.
+MARK = "    … "
 
 _SAYING = threading.Lock()
 
@@ -26,7 +29,7 @@ def alive(now: Callable[[], str]) -> Iterator[None]:
     def talk() -> None:
         wait = FIRST
         while not over.wait(wait):
-            say(f"    … {time.monotonic() - start:.0f} s: {now()}")
+            say(f"{MARK}{time.monotonic() - start:.0f} s: {now()}")
             wait = NEXT
 
     speaker = threading.Thread(target=talk, daemon=True)
@@ -39,11 +42,8 @@ def alive(now: Callable[[], str]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def progress(title: str, *, quiet: bool = False) -> Iterator[None]:
+def progress(title: str) -> Iterator[None]:
     """Say what is being done, every now and then that it goes on, and afterwards how long it took."""
-    if quiet:
-        yield
-        return
     start = time.monotonic()
     say(f"==> {title}")
     with alive(lambda: title.partition(":")[0]):
