@@ -13,6 +13,9 @@ LAB := $(PYTHON) tests/lab/lab
 SCENARIO ?= haproxy
 HOST ?= gw1
 
+# Whatever the environment of the user's own work says, except where packages come from and which PowerShell is taken.
+unexport BASH_ENV PYTHONPATH PYTHONHOME $(filter ANSIBLE_% MOLECULE_% PYTEST_% GIT_%,$(.VARIABLES))
+export LC_ALL := C.UTF-8
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.cache/collections
 # Nothing that is installed for the user's own work takes part, and nothing is left there.
@@ -25,7 +28,7 @@ export PYTHONPYCACHEPREFIX := $(CURDIR)/.cache/bytecode
 
 .PHONY: help
 help: ## This list
-	@echo "make TARGET, on Debian 12 or later, as root:"
+	@echo "make TARGET, on Debian 12 or 13, as root:"
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  %-10s %s\n' "$$name" "$$text"; done
 
 .PHONY: python
@@ -67,10 +70,10 @@ molecule: setup ## One scenario in the lab: SCENARIO= a folder of molecule/
 	@molecule test --scenario-name $(SCENARIO)
 
 .PHONY: trials
-trials: setup ## Every way to lock oneself out, tried on real hosts; writes docs/lockout-trials.md
+trials: setup ## What takes longer: every way to lock oneself out (writes docs/lockout-trials.md), PowerShell's self-test
 	@$(LAB) up
 	@POSTERN_TRIALS_PAGE=1 pytest tests/integration/lockouts
-	@tests/powershell/source/selftest.sh "$$(PYTHONPATH=tests $(PYTHON) -c 'import powershell; print(powershell.find())')"
+	@PYTHONPATH=tests $(PYTHON) -m powershell
 
 .PHONY: bench
 bench: setup ## Measure, and compare with a bare configuration

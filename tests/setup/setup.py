@@ -7,10 +7,13 @@ requirements, the PowerShell to its archive, an image to all that it is made fro
 
 import argparse
 import contextlib
+import fcntl
 import hashlib
 import importlib.util
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -28,12 +31,25 @@ from progress import progress, say
 CACHE = ROOT / ".cache"
 VENV = CACHE / "venv"
 REQUIREMENTS = ROOT / "tests" / "requirements.txt"
+STORAGE = Path("/var/lib/containers")
 POLICY = Path("/usr/sbin/policy-rc.d")
+POLICY_TEXT = "#!/bin/sh\n# Of the set-up of postern.mail_gateway, which removes it again.\nexit 101\n"
+#: Settings of pip about where packages come from. Others, about where they go to, aren't for this environment.
+PIP_KEEPS = re.compile(
+    "PIP_(.*INDEX.*|FIND_LINKS|.*CERT|PROXY|.*TIMEOUT|RETRIES|TRUSTED_HOST|CACHE_DIR|NO_CACHE_DIR|CONFIG_FILE|KEYRING.*)"
+)
 OS_RELEASE = Path("/etc/os-release")
 RELEASES = ("12", "13")
-SPACE = {ROOT: 1, Path("/var"): 3}  # GB that the cache takes, and packages and images with a lab at work
+SPACE = {ROOT: 1, Path("/var"): 4}  # GB that the cache takes, and packages and images with three labs at work
 ATTEMPTS = 3
 PAUSE = 10  # seconds between two attempts
+
+
+ENVIRONMENT = {
+    name: value
+    for name, value in os.environ.items()
+    if not name.startswith(("PIP_", "PYTHON")) or PIP_KEEPS.fullmatch(name)
+}
 
 
 class SetupError(Exception):
@@ -49,7 +65,7 @@ def run(command: list[str], **environment: str) -> None:
     for attempt in range(1, ATTEMPTS + 1):
         done = subprocess.run(
             command,
-            env={**os.environ, **environment},
+            env={**ENVIRONMENT, **environment},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -58,6 +74,8 @@ def run(command: list[str], **environment: str) -> None:
         )
         if done.returncode == 0:
             return
+        if done.returncode in (-signal.SIGINT, 128 + signal.SIGINT):
+            raise KeyboardInterrupt
         lines = [line.strip() for line in done.stdout.splitlines() if line.strip()] or ["no message"]
         problem = f"'{' '.join(command[:3])}' failed: {lines[-1]}"
         if attempt == ATTEMPTS:
@@ -67,23 +85,48 @@ def run(command: list[str], **environment: str) -> None:
         time.sleep(PAUSE)
 
 
-def check_machine() -> None:
-    """Find out in a second what would fail in minutes.
+def check_system(*, lab: bool) -> None:
+    """Find out in a second what would fail in minutes, with or without a lab.
 
     Raises:
-        SetupError: This isn't Debian 12 or 13, or the disk is too full for what is missing.
+        SetupError: This isn't Debian 12 or 13, nobody is root, the clone's path has a space, podman can't have its
+            images here, or the disk is too full for what the first time takes.
     """
     lines = OS_RELEASE.read_text().splitlines() if OS_RELEASE.exists() else []
     system = {name: value.strip('"') for name, _, value in (line.partition("=") for line in lines)}
     if system.get("ID") != "debian" or system.get("VERSION_ID") not in RELEASES:
         name = system.get("PRETTY_NAME", "an unknown system")
+        raise SetupError(f"This needs Debian 12 or 13, and this machine runs {name}: use another one, or a container.")
+    if re.search(r"\s", str(ROOT)):
         raise SetupError(
-            f"This needs Debian 12 or 13, and this machine runs {name}: use one with Debian, or a container."
+            f"The path of this clone, '{ROOT}', has a space, which OpenSSH's options can't: move the clone."
         )
-    for folder, needed in SPACE.items():
+    if lab and os.geteuid() != 0:
+        raise SetupError("The lab needs root, because it makes network bridges: run this as root.")
+    if lab and _file_system(STORAGE) == "overlayfs":
+        raise SetupError(
+            f"podman can't stack its images at {STORAGE}, which is on an overlay itself: in a container, give it a "
+            "volume there."
+        )
+    if VENV.exists():
+        return
+    needed: dict[int, float] = {}  # by file system
+    for folder, gigabytes in SPACE.items():
+        device = folder.stat().st_dev
+        needed[device] = needed.get(device, 0) + gigabytes
         free = shutil.disk_usage(folder).free / 1e9
-        if free < needed and not VENV.exists():
-            raise SetupError(f"The disk of {folder} has {free:.1f} GB left, and this needs {needed}: make room there.")
+        if free < needed[device]:
+            raise SetupError(
+                f"The disk of {folder} has {free:.1f} GB left, and this needs {needed[device]}: make room there."
+            )
+
+
+def _file_system(folder: Path) -> str:
+    """Return the kind of file system that the folder is on, or will be."""
+    while not folder.exists():
+        folder = folder.parent
+    command = ["stat", "--file-system", "--format=%T", str(folder)]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def listed(file: Path) -> list[str]:
@@ -107,10 +150,11 @@ def missing_packages() -> list[str]:
 @contextlib.contextmanager
 def _no_service_starts() -> Iterator[None]:
     """Keep packages from starting their services, which nobody wants on this machine (HAProxy's, for one)."""
-    if POLICY.exists():
+    # One with our words was left by a set-up that was killed.
+    if POLICY.exists() and POLICY.read_text() != POLICY_TEXT:
         yield
         return
-    POLICY.write_text("#!/bin/sh\nexit 101\n")
+    POLICY.write_text(POLICY_TEXT)
     POLICY.chmod(0o755)
     try:
         yield
@@ -144,25 +188,44 @@ def make_venv() -> None:
     material = f"{python} {sys.version_info}\n{VENV}\n{REQUIREMENTS.read_text()}"
     made_from = hashlib.sha256(material.encode()).hexdigest()
     mark = VENV / "made-from"
-    if mark.is_file() and mark.read_text() == made_from:
+    if mark.is_file() and mark.read_text() == made_from and _lacking() == []:
         return
     with progress("Python packages of tests/requirements.txt"):
         shutil.rmtree(VENV, ignore_errors=True)
         run([str(python), "-m", "venv", str(VENV)])
         # Most of it is never imported, so what is gets compiled when it first is.
         run([str(VENV / "bin" / "pip"), "install", "--no-compile", "--no-deps", "--requirement", str(REQUIREMENTS)])
+        if lacking := _lacking():
+            raise SetupError(f"pip says nothing, but didn't install {' '.join(lacking)}: look at 'pip config list'.")
         mark.write_text(made_from)
+
+
+def _lacking() -> list[str]:
+    """Return the requirements that the virtual environment doesn't have in the version asked for."""
+    found: set[str] = set()
+    if (VENV / "bin" / "pip").exists():
+        for folder in VENV.glob("lib/python*/site-packages/*.dist-info"):
+            name, _, version = folder.name.removesuffix(".dist-info").rpartition("-")
+            found.add(_plain(f"{name}=={version}"))
+    return [pin for pin in listed(REQUIREMENTS) if _plain(pin) not in found]
+
+
+def _plain(pin: str) -> str:
+    """Return a package's name and version as all spellings of them are compared."""
+    name, _, version = pin.partition("==")
+    return f"{re.sub('[-_.]+', '-', name).lower()}=={version}"
 
 
 def unpack_powershell() -> None:
     """Unpack the PowerShell of the tests, unless it is there, and say what is done without one.
 
     Raises:
-        SetupError: POSTERN_POWERSHELL names one that isn't there.
+        SetupError: It isn't there, or damaged, or POSTERN_POWERSHELL names another one that isn't there.
     """
-    with progress("The PowerShell of the tests", quiet=not powershell.missing()):
-        powershell.unpack()
     try:
+        if powershell.is_missing():
+            with progress("The PowerShell of the tests"):
+                powershell.unpack()
         if powershell.find() is None:
             say(f"    {powershell.absence()} What needs one is left out.")
     except powershell.PowerShellError as error:
@@ -222,8 +285,12 @@ def main() -> int:
         unpack_powershell()
         link_collections()
 
+    CACHE.mkdir(exist_ok=True)
+    lock = (CACHE / "setup.lock").open("w")
     try:
-        check_machine()
+        # Two at once would take each other's environment away.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        check_system(lab=images)
         # The one mostly waits for a mirror while the other computes.
         with ThreadPoolExecutor() as pool:
             for job in [pool.submit(machine), pool.submit(python)]:
@@ -231,6 +298,8 @@ def main() -> int:
     except (SetupError, OSError) as error:
         print(f"setup: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
     return 0
 
 

@@ -9,22 +9,13 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import pytest
 from organisation import fresh
 
 from ansible_collections.postern.mail_gateway.plugins.action.exchange_configuration import ActionModule
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange import scripts
-from powershell import absence, find
+from powershell import find_or_skip
 
 SESSION = Path(__file__).parent / "session"
-
-
-def powershell() -> str:
-    """The program; where there is none, the test isn't run and says so."""
-    found = find()
-    if found is None:
-        pytest.skip(absence())
-    return str(found)
 
 
 class Windows:
@@ -64,7 +55,7 @@ class Windows:
         """As win_shell does it."""
         encoded = base64.b64encode(script.encode("utf-16-le")).decode()
         return subprocess.run(
-            [powershell(), "-NoProfile", "-EncodedCommand", encoded],
+            [find_or_skip(), "-NoProfile", "-EncodedCommand", encoded],
             input=stdin,
             check=False,
             capture_output=True,

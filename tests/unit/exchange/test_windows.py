@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from shell import Action, powershell
+from shell import Action
 
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange import scripts
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.desired import ADAPTER, Refused
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.direct_return import DEVICE
+from powershell import find_or_skip
 from probes.direct_return import KINDS
 from standin.fresh import adapter, fresh
 
@@ -52,7 +53,7 @@ class Host:
         self.write(fresh("EX1", "ex1.example.test", ["example.test"], {}, "2019", ["10.1.1.21/24"]))
         self.environment = {
             **os.environ,
-            "STANDIN_POWERSHELL": powershell(),
+            "STANDIN_POWERSHELL": str(find_or_skip()),
             "STANDIN_DIRECTORY": str(self.directory),
             "STANDIN_ORGANISATION": str(folder),
             "STANDIN_PYTHON": sys.executable,

@@ -22,11 +22,12 @@ def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(powershell.platform, "machine", lambda: "x86_64")
     monkeypatch.delenv(powershell.VARIABLE, raising=False)
     monkeypatch.setenv("PATH", str(program(tmp_path / "path" / "pwsh").parent))
+    program(tmp_path / "path" / "other")
     return file
 
 
 def program(path: Path) -> Path:
-    path.parent.mkdir(parents=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("#!/bin/sh\n")
     path.chmod(0o755)
     return path
@@ -45,13 +46,29 @@ def test_unpacking_again_does_nothing_and_another_archive_has_a_place_of_its_own
 ) -> None:
     powershell.unpack()
     before = powershell.find()
-    assert not powershell.missing()
+    assert not powershell.is_missing()
     other = tmp_path / "other.tar.xz"
     other.write_bytes(archive.read_bytes() + b"\0" * 4)
     monkeypatch.setattr(powershell, "ARCHIVE", other)
-    assert powershell.missing()
+    assert powershell.is_missing()
     powershell.unpack()
     assert powershell.find() != before
+
+
+@pytest.mark.parametrize("harm", ["gone", "empty"])
+def test_what_was_unpacked_and_harmed_is_unpacked_again(harm: str) -> None:
+    powershell.unpack()
+    found = powershell.find()
+    assert found is not None
+    if harm == "gone":
+        found.unlink()
+    else:
+        found.write_text("")
+    (found.parents[1] / "tmpleft").mkdir()
+    assert powershell.is_missing()
+    powershell.unpack()
+    assert powershell.find() == found
+    assert [path.name for path in found.parents[1].iterdir()] == ["powershell"]
 
 
 def test_an_archive_that_is_not_unpacked_is_one_sentence() -> None:
@@ -61,8 +78,7 @@ def test_an_archive_that_is_not_unpacked_is_one_sentence() -> None:
 
 def test_on_another_processor_one_on_the_path_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(powershell.platform, "machine", lambda: "aarch64")
-    powershell.unpack()
-    assert not (tmp_path / "unpacked").exists()
+    assert not powershell.is_missing()
     assert powershell.find() == tmp_path / "path" / "pwsh"
     monkeypatch.setenv("PATH", "")
     assert powershell.find() is None
@@ -73,9 +89,30 @@ def test_on_another_processor_one_on_the_path_is_taken(tmp_path: Path, monkeypat
 def test_what_is_named_is_taken(named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own = program(tmp_path / "own" / "pwsh")
     monkeypatch.setenv(powershell.VARIABLE, str(tmp_path / named))
-    powershell.unpack()
-    assert not (tmp_path / "unpacked").exists()
+    assert not powershell.is_missing()
     assert powershell.find() == own
+
+
+def test_of_both_names_in_a_folder_the_lab_and_the_tests_take_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = program(tmp_path / "own" / "powershell")
+    (tmp_path / "own" / "pwsh").symlink_to(own)
+    monkeypatch.setenv(powershell.VARIABLE, str(own.parent))
+    assert powershell.find() == own
+
+
+@pytest.mark.parametrize("left", [0, 20, 100])
+def test_an_archive_that_is_damaged_or_gone_is_one_sentence(left: int, archive: Path) -> None:
+    content = archive.read_bytes()[:left]
+    archive.write_bytes(content)
+    with pytest.raises(powershell.PowerShellError, match=r"^\S+ is damaged: get it back from git\.$"):
+        powershell.unpack()
+    assert powershell.is_missing()
+    archive.unlink()
+    powershell._folder.cache_clear()
+    with pytest.raises(powershell.PowerShellError, match=r"can't be read \(No such file or directory\): get it back"):
+        powershell.is_missing()
 
 
 def test_none_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,10 +121,10 @@ def test_none_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     assert powershell.absence() == "POSTERN_POWERSHELL is 'none', so there is no PowerShell."
 
 
-@pytest.mark.parametrize("named", ["/nowhere", "archive.tar.xz", "packed"])
+@pytest.mark.parametrize("named", ["/nowhere", "archive.tar.xz", "packed", "path/other"])
 def test_what_is_named_and_not_there_is_one_sentence(
     named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(powershell.VARIABLE, str(tmp_path / named))
-    with pytest.raises(powershell.PowerShellError, match="no PowerShell: name its program or its folder"):
+    with pytest.raises(powershell.PowerShellError, match=r"which is no program named powershell or pwsh, nor "):
         powershell.find()

@@ -9,26 +9,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from powershell import absence, find
+from powershell import find_or_skip
 
 HERE = Path(__file__).resolve().parents[2] / "standin"
 PROGRAM = HERE / "powershell" / "powershell"
 
 
-def real() -> str:
-    """The path of PowerShell; the test isn't run where there is none, and says so."""
-    found = find()
-    if found is None:
-        pytest.skip(absence())
-    return str(found)
-
-
 def environment(directory: Path) -> dict[str, str]:
     return {
         **os.environ,
-        "STANDIN_POWERSHELL": real(),
+        "STANDIN_POWERSHELL": str(find_or_skip()),
         "STANDIN_DIRECTORY": str(directory),
         "STANDIN_ORGANISATION": str(directory.parent),
         "STANDIN_PYTHON": sys.executable,
