@@ -1,6 +1,8 @@
 """The command `tests/lab/lab`."""
 
 import argparse
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -82,10 +84,10 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def main() -> int:
     """Run the command line; return the exit status."""
+    # At once: what is half made is made anew by the next run, and threads that wait for podman would be waited for.
+    signal.signal(signal.SIGINT, lambda *_: os._exit(128 + signal.SIGINT))
     try:
         return _run(_parser().parse_args())
     except LabError as error:
         print(f"lab: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        return 130

@@ -44,7 +44,7 @@ def mounts(host: str, root: Path, folder: Path) -> list[tuple[Path, str]]:
     """Return what the host sees of this machine: path here, path there with podman's options."""
     if host in GATEWAYS:
         return []
-    found = [(folder / "ca" / "ca.pem", "/etc/ssl/certs/lab-ca.pem:ro"), (HERE / "files", "/opt/lab:ro")]
+    found = [(folder / "ca" / "ca.pem", "/etc/ssl/certs/lab-ca.pem:ro"), (folder / "files", "/opt/lab:ro")]
     if host in EXCHANGE:
         found += [
             (root / "tests" / "standin", "/opt/standin:ro"),
@@ -65,7 +65,7 @@ def mounts(host: str, root: Path, folder: Path) -> list[tuple[Path, str]]:
 
 def _files(path: Path) -> list[Path]:
     if path == powershell():
-        # 100 MB that change all at once: its engine says whether they did.
+        # 100 MB that change all at once. The project's own lies in a folder by content; another one's engine tells.
         return sorted(path.glob("System.Management.Automation.dll"))
     if path.is_file():
         return [path]
@@ -79,7 +79,18 @@ def contents(host: str, root: Path, folder: Path) -> list[str]:
 
 
 def write_files(slot: int, folder: Path) -> None:
-    """Write what hosts mount: the name server's zones, and empty folders for the Exchange servers' state."""
+    """Write what hosts mount: the name server's zones, and empty folders for the Exchange servers' state.
+
+    Programs that run without rights read `files`, whatever mode the clone gives them.
+    """
+    for source in (HERE / "files").rglob("*"):
+        path = folder / "files" / source.relative_to(HERE / "files")
+        if source.is_file() and not (path.is_file() and path.read_bytes() == source.read_bytes()):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(source.read_bytes())
+            path.chmod(0o755)
+    for path in [folder / "files", *(folder / "files").rglob("*")]:
+        path.chmod(0o755)
     for name, text in zones.name_server_files(slot).items():
         path = folder / "dns" / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -9,6 +9,7 @@ import fcntl
 import hashlib
 import os
 import re
+import shutil
 import subprocess
 import tempfile
 import time
@@ -96,7 +97,8 @@ def _attempt(action: Callable[[], None], say: Say) -> None:
         try:
             return action()
         except LabError as error:
-            if attempt == ATTEMPTS:
+            # No mirror's fault, so it would fail again.
+            if attempt == ATTEMPTS or "not supported over overlayfs" in str(error):
                 raise
             say(f"{error} Attempt {attempt} of {ATTEMPTS}; again in {PAUSE} seconds")
             time.sleep(PAUSE)
@@ -105,7 +107,10 @@ def _attempt(action: Callable[[], None], say: Say) -> None:
 
 def _bootstrap(name: str) -> None:
     suite = BASES[name]
-    with tempfile.TemporaryDirectory(prefix="postern-lab-", dir="/var/tmp") as folder:
+    prefix = f"postern-lab-{name}-"
+    for left in Path("/var/tmp").glob(f"{prefix}*"):
+        shutil.rmtree(left)  # by a run that was killed: nobody else makes this image now
+    with tempfile.TemporaryDirectory(prefix=prefix, dir="/var/tmp") as folder:
         archive = Path(folder) / "image.tar"
         done = subprocess.run(
             [
@@ -123,7 +128,8 @@ def _bootstrap(name: str) -> None:
 
 def _add_layer(name: str) -> None:
     layer = LAYERS[name]
-    worker = f"postern-lab-build-{name}-{os.getpid()}"
+    worker = f"postern-lab-build-{name}"
+    podman("rm", "--force", "--ignore", "--time", "0", worker, check=False)  # of a run that was killed
     try:
         done = podman(
             "run", "--name", worker, "--network", "host", "--volume", f"{FILES}:/build:ro", "--tmpfs", "/tmp",

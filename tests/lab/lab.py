@@ -40,12 +40,14 @@ ROOT = Path(__file__).resolve().parents[2]
 NUMBER = os.environ.get("POSTERN_LAB", "")
 FOLDER = ROOT / ".cache" / f"lab{NUMBER}"
 OWNER = f"{ROOT}:{NUMBER}" if NUMBER else str(ROOT)
+#: Where the test of a new machine has its clone; it is known by this, also to the run after one that was killed.
+FRESH = Path("/mnt") / f"postern-fresh-{hashlib.sha256(str(ROOT).encode()).hexdigest()[:8]}"
 CHECKOUT_LABEL = "postern.checkout"
 MINE = f"{CHECKOUT_LABEL}={OWNER}"
 SLOT_LABEL = "postern.lab"
 SPEC_LABEL = "postern.spec"
 RUN = ["--systemd=always", "--cap-add=NET_ADMIN,NET_RAW,SYS_ADMIN,AUDIT_WRITE", "--memory=2g", "--detach"]
-START_LIMIT = 60  # seconds that systemd in a container may take
+START_LIMIT = 240  # seconds that systemd in a container may take, on a machine with much else to do
 MOST_SLOTS = 5  # that are avoided because podman has addresses there that it thinks are taken
 
 
@@ -267,6 +269,10 @@ class Lab:
         check_machine()
         with cls._locked():
             cls._remove_all()
+            if not NUMBER and FRESH.exists():
+                cls._remove_all(str(FRESH))
+                with contextlib.suppress(OSError):
+                    FRESH.rmdir()
             slot = cls._remembered()
             if slot is not None:
                 shutil.rmtree(cls(slot).control_path.parent, ignore_errors=True)
@@ -313,8 +319,8 @@ class Lab:
         addresses of containers that it has no more.
         """
         found = containers(MINE)
-        alive = any(Path(f"/proc/{entry['Pid']}/ns").exists() for entry in found if entry["Pid"])
-        if not alive and (found or cls._own_networks()):
+        lives = any(Path(f"/proc/{entry['Pid']}/ns").exists() for entry in found if entry["Pid"])
+        if not lives and (found or cls._own_networks()):
             cls._remove_all()
 
     @classmethod
@@ -343,14 +349,14 @@ class Lab:
             return slot
 
     @staticmethod
-    def _own_networks() -> list[dict[str, Any]]:
-        return [entry for entry in networks() if (entry.get("labels") or {}).get(CHECKOUT_LABEL) == OWNER]
+    def _own_networks(owner: str = OWNER) -> list[dict[str, Any]]:
+        return [entry for entry in networks() if (entry.get("labels") or {}).get(CHECKOUT_LABEL) == owner]
 
     @classmethod
-    def _remove_all(cls) -> None:
-        """Remove every container and network with this checkout's label."""
-        remove_containers([entry["Id"] for entry in containers(MINE)])
-        for entry in cls._own_networks():
+    def _remove_all(cls, owner: str = OWNER) -> None:
+        """Remove every container and network with a checkout's label, this one's if no other is named."""
+        remove_containers([entry["Id"] for entry in containers(f"{CHECKOUT_LABEL}={owner}")])
+        for entry in cls._own_networks(owner):
             podman("network", "rm", "--force", entry["name"])
             # podman leaves a bridge behind when the processes of its containers were killed.
             subprocess.run(["ip", "link", "delete", entry["network_interface"]], capture_output=True, check=False)
@@ -424,7 +430,7 @@ class Lab:
             self.say(f"Starting {', '.join(names)}")
             self.forget_connections(names)
             remove_containers([self.container(name) for name in names])
-            with ThreadPoolExecutor() as pool, alive(lambda: "the hosts start"):
+            with alive(lambda: "the hosts start"), ThreadPoolExecutor() as pool:
                 list(pool.map(self._create_one, names))
             self.say(f"Started in {time.monotonic() - started:.1f} s")
         self._join_networks()

@@ -153,12 +153,13 @@ def _mend(said: str) -> bool:
     podman lists nothing at all once the namespace of one container is gone, as when the mounts of whoever started it
     went with him. Such a container is of no use: it is found dead, and made anew or removed.
     """
-    lost = re.search(r"container ([0-9a-f]{64}): .*namespace at (/run/netns/netns-[0-9a-f-]+)", said)
+    lost = re.search(r"container ([0-9a-f]{64}).*?(/run/netns/netns-[0-9a-f-]+)", said)
     if not lost:
         return False
     label = '{{index .Config.Labels "postern.checkout"}}'
     if not podman("container", "inspect", f"--format={label}", lost[1], check=False).stdout.strip():
         return False
+    Path(lost[2]).touch()
     return subprocess.run(["unshare", f"--net={lost[2]}", "true"], capture_output=True, check=False).returncode == 0
 
 

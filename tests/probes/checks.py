@@ -466,7 +466,7 @@ def server_down(lab: Lab, gateway: str) -> list[Row]:
     finally:
         lab.exec("ex1", ["systemctl", "start", "standin"])
     failed = [came(answer) for answer in before + at_once + later if answer.get("status", 999) >= 500]
-    back = wait_for(lambda: not down(lab, gateway), 60)
+    back = wait_for(lambda: not down(lab, gateway))
     return [
         Row(
             "client",

@@ -6,7 +6,8 @@ folder beside the working copy, or a Python that only a developer has, isn't fou
 
 from __future__ import annotations
 
-import hashlib
+import fcntl
+import platform
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -14,21 +15,32 @@ from pathlib import Path
 
 import pytest
 
+import powershell
+from lab.lab import FRESH as PLACE
+
 ROOT = Path(__file__).resolve().parents[3]
-#: One for each working copy, so that its lab is known again by a run after one that was killed.
-PLACE = Path("/mnt") / f"postern-fresh-{hashlib.sha256(str(ROOT).encode()).hexdigest()[:8]}"
 HIDDEN = ["/root", "/home", "/usr/local", "/opt"]
 #: Folders that a system can't do without, should somebody have cloned right into one of them.
 NEEDED = {"/", "/boot", "/dev", "/etc", "/mnt", "/proc", "/run", "/sys", "/usr", "/usr/bin", "/var", "/var/lib"}
+if str(ROOT.parent) not in NEEDED:
+    HIDDEN.append(str(ROOT.parent))
 ENTER = """
 set -e
 clone=$1 place=$2; shift 2
-# Only what is hidden is hidden from here alone: namespaces of networks are to be seen by other labs' podman as well.
-mount --make-private /
+# What is mounted in here stays in here. Only namespaces of networks are to be seen outside, by other labs' podman.
+findmnt --raw --noheadings --output TARGET | while read -r target; do
+    case $target in
+        /run/netns*) ;;
+        *) mount --make-private "$(printf %b "$target")" ;;
+    esac
+done
 mount --bind "$clone" "$place"
 while [ "$1" != -- ]; do
     if [ -d "$1" ]; then
-        if mountpoint -q "$1"; then mount --make-private "$1"; fi
+        if [ "$(findmnt --noheadings --output PROPAGATION --target "$1")" != private ]; then
+            echo "$1 is on a mount that is shared with others." >&2
+            exit 1
+        fi
         mount -t tmpfs tmpfs "$1"
     fi
     shift
@@ -37,19 +49,21 @@ shift
 cd "$place"
 exec "$@"
 """
-
 ENTERING = ["unshare", "--mount", "--propagation", "unchanged", "sh", "-c", ENTER, "sh"]
 ENVIRONMENT = ["PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LANG=C.UTF-8"]
+
+#: Whether this processor is one that the project's own PowerShell runs on.
+FITS = platform.machine().lower() in powershell.PROCESSORS
 
 Run = Callable[..., str]
 
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What git has of this working copy, changes that aren't committed included."""
+    """What git knows of this working copy, with changes that aren't committed; a file that was never added is none."""
     folder = tmp_path_factory.mktemp("fresh") / "clone"
     listed = subprocess.run(
-        ["git", "-c", f"safe.directory={ROOT}", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        ["git", "-c", f"safe.directory={ROOT}", "ls-files", "-z", "--cached"],
         cwd=ROOT, check=True, capture_output=True, text=True,
     ).stdout  # fmt: skip
     for name in filter(None, listed.split("\0")):
@@ -63,15 +77,17 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def run(clone: Path) -> Iterator[Run]:
     """``run("make", "lab")``: run a command there; return what it printed."""
+    lock = (ROOT / ".cache" / "fresh.lock").open("w")
+    fcntl.flock(lock, fcntl.LOCK_EX)  # there is one place
     PLACE.mkdir(exist_ok=True)
     # From then on /run/netns is a mount that namespaces share, whoever came first.
+    subprocess.run(["ip", "netns", "delete", PLACE.name], check=False, capture_output=True)  # of a run that was killed
     for verb in ("add", "delete"):
         subprocess.run(["ip", "netns", verb, PLACE.name], check=True)
-    hidden = [*HIDDEN, *([str(ROOT.parent)] if str(ROOT.parent) not in NEEDED else [])]
 
     def in_place(*command: str, status: int = 0) -> str:
         done = subprocess.run(
-            [*ENTERING, str(clone), str(PLACE), *hidden, "--", "env", "-i", *ENVIRONMENT, *command],
+            [*ENTERING, str(clone), str(PLACE), *HIDDEN, "--", "env", "-i", *ENVIRONMENT, *command],
             capture_output=True,
             text=True,
             check=False,
@@ -83,6 +99,8 @@ def run(clone: Path) -> Iterator[Run]:
     yield in_place
     in_place("make", "lab-down")
     PLACE.rmdir()
+    shutil.rmtree(clone)
+    lock.close()
 
 
 @pytest.fixture(scope="module")
@@ -95,13 +113,19 @@ def lab(run: Run, set_up: str) -> str:
     return run("make", "lab")
 
 
+def test_nothing_is_there_but_the_clone(run: Run) -> None:
+    shown = run("sh", "-c", 'for folder; do if [ -d "$folder" ]; then ls -A "$folder"; fi; done', "sh", *HIDDEN)
+    assert shown == ""
+    assert any(Path(folder).is_dir() and any(Path(folder).iterdir()) for folder in HIDDEN), "they are hidden here too"
+
+
 def test_set_up_needs_nothing_else_and_says_what_it_does(set_up: str) -> None:
     assert "==> Python packages of tests/requirements.txt" in set_up
-    assert "==> The PowerShell of the tests" in set_up
+    assert ("==> The PowerShell of the tests" in set_up) == FITS
 
 
 def test_a_second_set_up_has_nothing_to_do(run: Run, set_up: str) -> None:
-    assert run("make", "setup") == ""
+    assert "==>" not in run("make", "setup")
 
 
 @pytest.mark.usefixtures("lab")
@@ -111,6 +135,7 @@ def test_every_host_of_the_lab_is_at_work(run: Run) -> None:
     assert status.count("running") >= 8
 
 
+@pytest.mark.skipif(not FITS, reason="The PowerShell of the tests doesn't fit this processor.")
 @pytest.mark.usefixtures("lab")
 def test_exchange_servers_run_the_projects_own_powershell(run: Run) -> None:
     version = "[Console]::Out.Write($PSVersionTable.PSVersion.ToString(2))"
@@ -128,5 +153,5 @@ def test_another_system_gets_one_sentence(tmp_path: Path, set_up: str, run: Run,
     (clone / "os-release").write_text('ID=ubuntu\nVERSION_ID="24.04"\nPRETTY_NAME="Ubuntu 24.04.1 LTS"\n')
     said = run("sh", "-c", "mount --bind os-release /etc/os-release && exec make setup", status=2)
     (clone / "os-release").unlink()
-    assert "setup: This needs Debian 12 or 13, and this machine runs Ubuntu 24.04.1 LTS: use one with Debian" in said
+    assert "setup: This needs Debian 12 or 13, and this machine runs Ubuntu 24.04.1 LTS: use another one" in said
     assert "Traceback" not in said

@@ -18,7 +18,7 @@ def root() -> Path:
 def project_files() -> list[Path]:
     """Every file of the project, relative to its root: what git tracks, and what it would add."""
     listing = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        ["git", "-c", f"safe.directory={ROOT}", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
         check=True,
         capture_output=True,

@@ -246,7 +246,7 @@ def test_a_powershell_that_is_named_and_not_there_is_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("POSTERN_POWERSHELL", "/nowhere/pwsh")
-    with pytest.raises(LabError, match=r"^POSTERN_POWERSHELL is '/nowhere/pwsh', where there is no PowerShell: "):
+    with pytest.raises(LabError, match=r"^POSTERN_POWERSHELL is '/nowhere/pwsh', which is no program "):
         hosts.mounts("ex1", tmp_path, tmp_path)
 
 
