@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 from organisation import ANONYMOUS, RELAY, relay_connector
-from shell import Action, Windows, over_powershell, powershell
+from shell import Action, Windows, over_powershell
 
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange import scripts
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.actual import standard_input
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.desired import Refused
+from powershell import find_or_skip
 
 FOLDER = Path(scripts.__file__).parent
 HOSTILE = "a\"'`$(New-Item {0})$env:PATH;New-Item {0};#\\{{\u2603}}"
@@ -29,7 +30,7 @@ def test_all_scripts_are_held_to_5_1() -> None:
     files = sorted(FOLDER.glob("*.ps1"))
     assert {file.name for file in files} == {scripts.BOOTSTRAP, *scripts.SCRIPTS}
     done = subprocess.run(
-        [powershell(), *map(str, files)],
+        [str(find_or_skip()), *map(str, files)],
         env={**os.environ, "POWERSHELL_CHECK": "1"},
         check=False,
         capture_output=True,
@@ -158,7 +159,7 @@ def test_secrets_become_secure_strings(windows: Windows) -> None:
         "$table['Password'].GetType().Name + ' ' + (New-Object Net.NetworkCredential '', $table['Password']).Password\n"
     )
     done = subprocess.run(
-        [powershell(), "-NoProfile", "-Command", script],
+        [str(find_or_skip()), "-NoProfile", "-Command", script],
         input='{"Password": {"secure": "pa$$\\"word"}}',
         check=False,
         capture_output=True,

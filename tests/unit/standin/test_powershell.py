@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from standin_powershell import HERE, environment, real, result, run
+from standin_powershell import HERE, environment, result, run
 
+from powershell import find_or_skip
 from standin import clixml, published, store
 from standin.fresh import fresh
 
@@ -249,7 +250,7 @@ def test_every_script_is_held_to_5_1(tmp_path: Path) -> None:
         scripts.append(path)
     assert len(scripts) == 9
     done = subprocess.run(
-        [real(), *scripts],
+        [str(find_or_skip()), *scripts],
         capture_output=True,
         text=True,
         check=False,
