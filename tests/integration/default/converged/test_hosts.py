@@ -53,8 +53,6 @@ def test_the_addresses_that_servers_see_are_there(host: Any, variables: dict[str
 def test_keys_are_roots_alone(host: Any) -> None:
     found = host.check_output("grep --recursive --files-with-matches 'PRIVATE KEY' /etc/haproxy /etc/letsencrypt")
     keys = found.split()
-        "grep --recursive --files-with-matches 'PRIVATE KEY' /etc/haproxy /etc/letsencrypt"
-    ).split()
     assert keys
     for path in keys:
         key = host.file(path)
