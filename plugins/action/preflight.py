@@ -14,9 +14,9 @@ from ansible.release import __version__
 
 from ..plugin_utils.addresses import needed
 from ..plugin_utils.declaration import schema
-from ..plugin_utils.declaration.declaration import doubts_of_all, misspelt, sites, validate_all
-from ..plugin_utils.declaration.native import evaluate, exchange_group
+from ..plugin_utils.declaration.native import evaluate, exchange_group, has_templates
 from ..plugin_utils.declaration.tree import Inventory
+from ..plugin_utils.declaration.validation import Survey, misspelt, survey
 from ..plugin_utils.derivation.exchange import derive_servers
 from ..plugin_utils.exchange.desired import Refused
 from ..plugin_utils.exchange.forecast import forecast
@@ -42,11 +42,7 @@ class ActionModule(ActionBase):
 
         gateways = groups.get(schema.GATEWAYS, ())
         raw = {name: hostvars.raw_get(name) for name in gateways}
-        declarations = {
-            name: self._evaluated(variables, [schema.DECLARATION.name], hostvars)[schema.DECLARATION.name]
-            for name, variables in raw.items()
-            if schema.DECLARATION.name in variables
-        }
+        declarations = self._declarations(raw, hostvars)
         servers = {
             name
             for value in declarations.values()
@@ -54,16 +50,17 @@ class ActionModule(ActionBase):
             for name in groups.get(group, ())
         }
         raw |= {name: hostvars.raw_get(name) for name in servers}
+        declarations = self._declarations(raw, hostvars)
         hosts = {name: self._evaluated(variables, schema.HOST_VARIABLES, hostvars) for name, variables in raw.items()}
 
-        inventory = Inventory(groups, hosts)
+        found = survey(declarations, Inventory(groups, hosts))
         problems = [
             *(text for name in sorted(raw) for text in misspelt(name, set(raw[name]), name in gateways)),
-            *validate_all(declarations, inventory),
+            *found.problems,
         ]
         connections: dict[str, list[dict[str, object]]] = {}
         if not problems:
-            connections, problems = self._forecasts(declarations, inventory)
+            connections, problems = self._forecasts(found)
         if problems:
             counted = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
             msg = "\n".join([f"{counted} in the declaration:", *problems])
@@ -71,22 +68,33 @@ class ActionModule(ActionBase):
                 self._display.display(msg, color=constants.COLOR_ERROR)
             return {"changed": False, "failed": True, "msg": msg}
         sound = f"The declaration is sound for {', '.join(sorted(gateways))}."
-        doubts = doubts_of_all(declarations, inventory)
-        return {"changed": False, "msg": sound, "connections": connections, "warnings": doubts}
+        return {"changed": False, "msg": sound, "connections": connections, "warnings": list(found.doubts)}
 
     @staticmethod
-    def _forecasts(
-        declarations: Mapping[str, Any], inventory: Inventory
-    ) -> tuple[dict[str, list[dict[str, object]]], list[str]]:
+    def _forecasts(found: Survey) -> tuple[dict[str, list[dict[str, object]]], list[str]]:
         """Who will reach which receive connector of which server, and a sentence for what the servers would refuse."""
-        found, problems = {}, []
-        for declaration, gateways in sites(declarations):
-            for server, variables in derive_servers(declaration, inventory, gateways).items():
-                try:
-                    found[server] = forecast(variables, server)
-                except Refused as refused:
-                    problems += [f"On {server}, as Exchange's setup leaves it, {text}" for text in refused.sentences]
-        return found, problems
+        forecasts, problems = {}, []
+        for server, variables in derive_servers(found).items():
+            try:
+                forecasts[server] = forecast(variables, server)
+            except Refused as refused:
+                problems += [f"On {server}, as Exchange's setup leaves it, {text}" for text in refused.sentences]
+        return forecasts, problems
+
+    def _declarations(self, raw: Mapping[str, Mapping[str, Any]], hostvars: Mapping[str, Any]) -> dict[str, Any]:
+        """What each of the hosts has for a declaration, its templates evaluated as for that host."""
+        name = schema.DECLARATION.name
+        plain: dict[int, Any] = {}  # what has no template is the same for every host of a group
+        found = {}
+        for host, variables in raw.items():
+            if name in variables:
+                value = variables[name]
+                if id(value) not in plain and not has_templates(value):
+                    plain[id(value)] = evaluate(value, lambda text: text)
+                found[host] = (
+                    plain[id(value)] if id(value) in plain else self._evaluated(variables, [name], hostvars)[name]
+                )
+        return found
 
     def _evaluated(
         self, variables: Mapping[str, Any], names: Iterable[str], hostvars: Mapping[str, Any]

@@ -11,8 +11,8 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 
 from ..plugin_utils.declaration import schema
-from ..plugin_utils.declaration.declaration import DeclarationError
 from ..plugin_utils.declaration.native import exchange_group, plain, read_inventory, reason
+from ..plugin_utils.declaration.validation import check
 from ..plugin_utils.derivation.exchange import derive_exchange
 
 DOCUMENTATION = r"""
@@ -117,10 +117,10 @@ def exchange_variables(
         inventory = read_inventory(groups, hostvars, [*gateways, *older], group)
     except Exception as error:  # noqa: BLE001 (a template in the declaration or in a host variable)
         raise AnsibleFilterError(f"The declaration can't be evaluated: {reason(error)}.") from None
-    try:
-        return derive_exchange(declaration, str(inventory_hostname), inventory, gateways)
-    except DeclarationError as error:
-        raise AnsibleFilterError(str(error)) from None
+    checked = check(declaration, inventory, gateways)
+    if checked.problems:
+        raise AnsibleFilterError("\n".join(map(str, checked.problems)))
+    return derive_exchange(checked.site, str(inventory_hostname))
 
 
 class FilterModule:

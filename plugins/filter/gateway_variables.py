@@ -10,8 +10,8 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ..plugin_utils.declaration.declaration import validate
 from ..plugin_utils.declaration.native import exchange_group, fellow_gateways, plain, read_inventory, reason
+from ..plugin_utils.declaration.validation import check, validate
 from ..plugin_utils.derivation.gateway import derive_gateway
 
 DOCUMENTATION = r"""
@@ -74,7 +74,7 @@ _value:
   description: The variables of the roles, by name.
   type: dict
   contains:
-    managed:
+    mail_gateway_managed:
       description: For each role that the declaration can leave out, C(firewall), C(sshd) and C(fail2ban), whether it
         runs.
       type: dict
@@ -222,7 +222,8 @@ def gateway_variables(
     problems = validate(declaration, inventory, [host])
     if problems:
         raise AnsibleFilterError("\n".join(str(problem) for problem in problems))
-    return derive_gateway(declaration, host, inventory)
+    site = check(declaration, inventory, [host, *fellows]).site
+    return derive_gateway(site, site.gateway(host))
 
 
 class FilterModule:

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / ".cache" / "collect
 
 from tools.declared import declared
 
-from ansible_collections.postern.mail_gateway.plugins.plugin_utils.declaration.declaration import validate
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.declaration.validation import validate
 
 ROOT = Path(__file__).resolve().parents[2]
 RELAY_CLIENTS = 50_000

@@ -9,7 +9,10 @@ import copy
 import re
 from typing import Any
 
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.declaration.site import Site
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.declaration.tree import Inventory
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.declaration.validation import DeclarationError, check
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.derivation import exchange, gateway
 
 DROP = object()
 """As a new value: the key goes."""
@@ -68,3 +71,22 @@ def declared(changes: dict[str, Any] | None = None) -> tuple[Any, Inventory]:
         else:
             holder[steps[-1]] = value
     return whole["mail_gateway"], Inventory(whole["groups"], hosts)
+
+
+def sound_site(declaration: Any, inventory: Inventory) -> Site:
+    """The site of all gateways of the inventory; DeclarationError with every problem where it isn't sound."""
+    checked = check(declaration, inventory)
+    if checked.problems:
+        raise DeclarationError(checked.problems)
+    return checked.site
+
+
+def derive_gateway(declaration: Any, host: str, inventory: Inventory) -> dict[str, Any]:
+    """The variables of a gateway's roles."""
+    site = sound_site(declaration, inventory)
+    return gateway.derive_gateway(site, site.gateway(host))
+
+
+def derive_exchange(declaration: Any, host: str, inventory: Inventory) -> dict[str, Any]:
+    """The variables of a server's role."""
+    return exchange.derive_exchange(sound_site(declaration, inventory), host)

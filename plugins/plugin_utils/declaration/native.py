@@ -55,6 +55,19 @@ def evaluate(value: Any, template: Callable[[Any], Any], depth: int = 0) -> Any:
         return Unevaluated(value if isinstance(value, str) else "", reason(error))  # what is vaulted isn't shown
 
 
+def has_templates(value: Any, depth: int = 0) -> bool:
+    """Whether anything in the value has to be evaluated, or can't be known not to."""
+    if depth > _DEEPEST:
+        return True
+    if isinstance(value, Mapping):
+        return any(has_templates(value[key], depth + 1) for key in value)
+    if isinstance(value, (list, tuple)):
+        return any(has_templates(entry, depth + 1) for entry in value)
+    if isinstance(value, str):
+        return "{" in value or getattr(value, "__ENCRYPTED__", False)
+    return not isinstance(value, (bool, int, float, type(None)))
+
+
 def reason(error: Exception) -> str:
     """What Ansible says about a template that it couldn't evaluate, on one line; the cause alone where it is known."""
     text = " ".join(str(error).split()).rstrip(".")

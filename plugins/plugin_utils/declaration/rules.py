@@ -1,7 +1,7 @@
 # Copyright (c) 2026 postern.mail_gateway contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What must be true between the parts of the declaration, and what follows from them.
+"""What must be true between the parts of the declaration.
 
 Each rule looks at a ``Site`` and notes what is wrong. A rule may rely on every value being of its type; a value that
 wasn't is its default here, or None where there is no default.
@@ -12,129 +12,26 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 
 from ..addresses import Address, Addresses, Network
 from . import schema, values
-from .tree import Gateway, Inventory, Node, Problems, Server
+from .site import Site, covered
+from .tree import Gateway, Node, Problems, Server
 from .values import Unfit, show
 
 # As most authorities have it; https://letsencrypt.org/docs/rate-limits/
 MOST_NAMES = 100
 
 
-@dataclass(frozen=True)
-class Site:
-    """A declaration, the gateways that it is for, its servers, and the inventory that they are in.
-
-    ``neighbours`` are all gateways of the inventory, those of other declarations included, as far as their variables
-    are known.
-    """
-
-    tree: Node
-    inventory: Inventory
-    gateways: tuple[Gateway, ...]
-    neighbours: tuple[Gateway, ...]
-    servers: tuple[Server, ...]
-
-
-# --- what follows from the declaration -------------------------------------------------------------------------------
-
-
-def listens_on_ipv6(tree: Node) -> bool:
-    """Whether the gateway listens on IPv6: as declared, else wherever it can."""
-    if tree["ipv6"].value is not None:
-        return bool(tree["ipv6"].value)
-    addresses = tree["service_addresses"].values
-    return not addresses or any(address.version == 6 for address in addresses)
-
-
-def families(tree: Node) -> set[int]:
-    """The IP versions that the gateway listens on."""
-    found = {address.version for address in tree["service_addresses"].values} or {4, 6}
-    return found if listens_on_ipv6(tree) else found - {6}
-
-
-def certificate_names(tree: Node) -> list[str]:
-    """The names of the certificate, the hostname first, the others in order."""
-    hostname = tree["hostname"].value
-    names = tree["certificate"]["names"]
-    if names.value is not None:
-        found = set(names.values)
-    else:
-        found = {f"autodiscover.{domain}" for domain in tree["domains"].values} | ({hostname} if hostname else set())
-    return sorted(found, key=lambda name: (name != hostname, name))
-
-
-def exchange_hostnames(tree: Node) -> list[str]:
-    """The names under which Exchange's web services are published, the hostname first, the others in order."""
-    hostname = tree["hostname"].value
-    names = certificate_names(tree)
-    wanted = [hostname] if hostname else []
-    wanted += [f"autodiscover.{domain}" for domain in tree["domains"].values]
-    found = {name for name in wanted if covered(name, names)} | {name for name in names if not name.startswith("*")}
-    return sorted(found, key=lambda name: (name != hostname, name))
-
-
-def covered(name: str, certificate: Iterable[str]) -> bool:
-    """Whether a certificate with these names is good for the name; a wildcard stands for one label (RFC 6125)."""
-    return any(known in (name, f"*.{name.partition('.')[2]}") for known in certificate)
-
-
-def needs_servers(tree: Node) -> bool:
-    """Whether anything is published that Exchange answers."""
-    return any(tree[service]["enabled"].value for service in ("https", "smtp", "imap", "pop"))
-
-
-def relay_networks(tree: Node) -> list[Network]:
-    """The networks whose SMTP connections go out from the relay address; none where SMTP is off."""
-    return list(tree["smtp"]["relay_clients"].values) if tree["smtp"]["enabled"].value else []
-
-
-def tcp_services(tree: Node) -> list[schema.TcpService]:
-    """The TCP services that are passed on to Exchange."""
-    return [service for service in schema.TCP_SERVICES if all(tree[part][key].value for part, key in service.declared)]
-
-
-def published_ports(tree: Node) -> dict[int, str]:
-    """The ports that clients reach, each with what is there."""
-    ports = {service.port: service.name for service in tcp_services(tree)}
-    if tree["https"]["enabled"].value or tree["websites"].value:
-        ports.update({80: "http", 443: "https"})
-    return ports
-
-
-def ssh_networks(tree: Node) -> list[Network]:
-    """The networks from which SSH is reached."""
-    return list((tree["admin_networks"] if tree["ssh"]["networks"].value is None else tree["ssh"]["networks"]).values)
-
-
-def ssh_ports(tree: Node, gateway: Gateway) -> list[int]:
-    """The ports of sshd on a gateway: the declared ones, and the one by which Ansible comes."""
-    declared = tree["ssh"]["ports"].values
-    own = gateway.ssh_port or (None if declared else schema.SSH_PORT)
-    return sorted({*declared, *([own] if own else [])})
-
-
-def most_failed_logons(tree: Node) -> int:
-    """The failed logons that lead to a ban: as declared, else few enough for HAProxy not to hold them back before."""
-    declared: int | None = tree["fail2ban"]["max_retry"].value
-    limit: int = tree["https"]["limits"]["failed_logons"].value
-    return declared or (min(6, limit) if tree["https"]["enabled"].value else 6)
-
-
-# --- the rules -------------------------------------------------------------------------------------------------------
-
-
 def something_is_published(site: Site, problems: Problems) -> None:
     """Something is published: a service of Exchange, or a website."""
-    if not needs_servers(site.tree) and not site.tree["websites"].value:
+    if not site.needs_servers and not site.tree["websites"].value:
         problems.add(site.tree.path, "publishes nothing; enable https, smtp, imap or pop, or declare a website")
 
 
 def the_servers_are_there(site: Site, problems: Problems) -> None:
     """The group of servers exists and has hosts, and no gateway is in it."""
-    if not needs_servers(site.tree):
+    if not site.needs_servers:
         return
     node = site.tree["exchange"]["group"]
     known = site.inventory.groups
@@ -163,12 +60,13 @@ def the_servers_are_there(site: Site, problems: Problems) -> None:
 def the_servers_differ(site: Site, problems: Problems) -> None:
     """Each server has an address of its own, none is the gateway's, and one at least has a weight above 0."""
     seen: dict[Address | str, Server] = {}
+    own_names = frozenset(site.exchange_hostnames)
     for server in site.servers:
         first = seen.setdefault(server.address, server)
         if first is not server:
             text = f"which is the address of {first.name} too; give each server its own"
             problems.unfit(server.path, str(server.address), text)
-        if server.address in exchange_hostnames(site.tree):
+        if server.address in own_names:
             text = "which is a name of the gateway itself; write the server's own name or address"
             problems.unfit(server.path, str(server.address), text)
     if site.servers and not any(server.weight for server in site.servers):
@@ -187,7 +85,7 @@ def older_servers_can_name_the_new_ones(site: Site, problems: Problems) -> None:
 
 def the_gateways_have_their_addresses(site: Site, problems: Problems) -> None:
     """With relay clients each gateway has an egress and a relay address, two of them, of the servers' family."""
-    relayed = bool(relay_networks(site.tree))
+    relayed = bool(site.relay_networks)
     clients = site.tree["smtp"]["relay_clients"]
     egress, relay = schema.EGRESS_ADDRESS.name, schema.RELAY_ADDRESS.name
     for gateway in site.gateways:
@@ -312,7 +210,7 @@ def networks_are_no_wider_than_meant(site: Site, problems: Problems) -> None:
 
 def networks_can_reach_the_gateway(site: Site, problems: Problems) -> None:
     """On a list of networks, one at least is of a family (IPv4, IPv6) that the gateway listens on."""
-    versions = families(site.tree)
+    versions = site.families
     for node in (site.tree["admin_networks"], site.tree["smtp"]["relay_clients"], site.tree["monitoring_networks"]):
         networks: list[Network] = node.values
         if networks and versions and not any(network.version in versions for network in networks):
@@ -360,7 +258,7 @@ def certificates_can_be_issued(site: Site, problems: Problems) -> None:
         if str(node.value).startswith("*"):
             text = f"a wildcard, which {certificate['authority'].path} can't issue (HTTP-01); list the names one by one"
             problems.unfit(node.path, node.raw, text)
-    count = len(certificate_names(site.tree))
+    count = len(site.certificate_names)
     if count > MOST_NAMES:
         problems.add(names.path, f"comes to {count} names, and a certificate holds {MOST_NAMES}; leave some out")
 
@@ -379,7 +277,7 @@ def external_accounts_are_whole(site: Site, problems: Problems) -> None:
 
 def websites_are_distinct(site: Site, problems: Problems) -> None:
     """A name belongs to one website and isn't Exchange's, and no website's server is a port of the gateway's own."""
-    exchange = exchange_hostnames(site.tree) if site.tree["https"]["enabled"].value else []
+    exchange = frozenset(site.exchange_hostnames if site.declaration.https.enabled else ())
     names: dict[str, Node] = {}
     hostnames: dict[str, Node] = {}
     for website in site.tree["websites"].value:
@@ -404,7 +302,7 @@ def _website_server(site: Site, server: Node, problems: Problems) -> None:
     own = {own for gateway in site.gateways for own in (gateway.egress, gateway.relay, gateway.reached_at)}
     own.update(site.tree["service_addresses"].values)
     here = address.value == "localhost" or getattr(address.value, "is_loopback", False) or address.value in own
-    taken = {site.tree["metrics_port"].value: "the metrics", **published_ports(site.tree)}
+    taken = {site.tree["metrics_port"].value: "the metrics", **site.published_ports}
     if address.value is not None and here and port.value in taken:
         text = f"which is the port of {taken[port.value]} on the gateway itself ({address.value}); choose another"
         problems.unfit(port.path, port.raw, text)
@@ -412,7 +310,7 @@ def _website_server(site: Site, server: Node, problems: Problems) -> None:
 
 def ports_are_free(site: Site, problems: Problems) -> None:
     """No port has two owners: metrics, sshd, what is published."""
-    published = published_ports(site.tree)
+    published = site.published_ports
     node = site.tree["metrics_port"]
     taken = {**published, **dict.fromkeys([schema.SSH_PORT, *site.tree["ssh"]["ports"].values], "ssh")}
     if node.value in taken:
@@ -447,7 +345,7 @@ def bans_can_come(site: Site, problems: Problems) -> None:
 
 def openings_open_nothing_that_is_closed(site: Site, problems: Problems) -> None:
     """What is opened besides is no port of the gateway's own services: those have their own networks."""
-    taken = {**published_ports(site.tree), site.tree["metrics_port"].value: "the metrics"}
+    taken = {**site.published_ports, site.tree["metrics_port"].value: "the metrics"}
     taken |= dict.fromkeys([schema.SSH_PORT, *site.tree["ssh"]["ports"].values], "ssh")
     places = {"ssh": "ssh.networks", "the metrics": "monitoring_networks"}
     for opening in site.tree["firewall"]["open"].value:

@@ -663,6 +663,15 @@ DECLARATION = Option(
             maximum=65535,
             example=8404,
         ),
+        Option(
+            "site",
+            IDENTIFIER,
+            "The site's name. Needed where an inventory has more than one declaration: each names its site, and hosts "
+            "whose declarations name the same one are of that site.",
+            default="",
+            optional_text=True,
+            example="munich",
+        ),
     ),
 )
 

@@ -137,6 +137,11 @@ class Gateway:
     ssh_port: int | None
     has_hmac_key: bool = False
 
+    @property
+    def peer_address(self) -> Address | None:
+        """Where other gateways reach it: the address that it speaks from itself, so that firewalls see the same one."""
+        return self.egress or self.reached_at
+
 
 # --- reading by the schema -------------------------------------------------------------------------------------------
 

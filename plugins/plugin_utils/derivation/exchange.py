@@ -5,73 +5,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import dataclasses
+from collections.abc import Iterable
 from typing import Any
 
 from ..addresses import Address, in_order
 from ..declaration import schema
-from ..declaration.declaration import DeclarationError, check
-from ..declaration.rules import Site, relay_networks
-from ..declaration.tree import Inventory, Node, Problems, read_server
+from ..declaration.site import Site
+from ..declaration.tree import Server
+from ..declaration.validation import Survey
 from ..exchange.kinds import ANONYMOUS, ANY_RECIPIENT
 
 # What a server allows one source is meant for one client; a gateway is all of them.
 _FOR_MANY = {"MaxInboundConnectionPerSource": "Unlimited", "MaxInboundConnectionPercentagePerSource": 100}
 
 
-def derive_exchange(
-    declaration: Any, host: str, inventory: Inventory, gateways: Sequence[str] | None = None
-) -> dict[str, Any]:
-    """The role's variables for one server. A host of the group of older servers gets its part, which is smaller.
+def derive_servers(found: Survey) -> dict[str, dict[str, Any]]:
+    """The role's variables for each server that is set up from here, by its name in the inventory.
 
-    Raises DeclarationError with every problem when the declaration isn't sound; the files that it names aren't looked
-    at. ``gateways`` are the hosts that the declaration is for; without it, all of the group ``gateways``.
+    Mail reaches a server from the gateways of every site that it is a server of.
     """
-    return _variables(_site(declaration, inventory, gateways), host)
+    derived = {}
+    for host, site in found.site_of.items():
+        if host in site.server_hosts and site.declaration.exchange.managed:
+            senders = [gateway for one in found.sites if host in one.server_hosts for gateway in one.gateways]
+            derived[host] = derive_exchange(dataclasses.replace(site, gateways=tuple(senders)), host)
+    return derived
 
 
-def derive_servers(
-    declaration: Any, inventory: Inventory, gateways: Sequence[str] | None = None
-) -> dict[str, dict[str, Any]]:
-    """The role's variables for each server that is set up from here, by its name in the inventory; see above."""
-    site = _site(declaration, inventory, gateways)
-    exchange = site.tree["exchange"]
-    if not exchange["managed"].value:
-        return {}
-    groups = (exchange[name].value for name in ("group", "legacy_group"))
-    return {host: _variables(site, host) for group in groups for host in inventory.group(group)}
-
-
-def _site(declaration: Any, inventory: Inventory, gateways: Sequence[str] | None) -> Site:
-    checked = check(declaration, inventory, gateways)
-    if checked.problems:
-        raise DeclarationError(checked.problems)
-    return checked.site
-
-
-def _variables(site: Site, host: str) -> dict[str, Any]:
-    older = host in site.inventory.group(site.tree["exchange"]["legacy_group"].value)
+def derive_exchange(site: Site, host: str) -> dict[str, Any]:
+    """The role's variables for one server of a sound site. One of the group of older servers gets its smaller part."""
+    older = host in site.inventory.group(site.declaration.exchange.legacy_group)
     return {
         "exchange_receive_connectors": _older_connectors(site) if older else _connectors(site),
         "exchange_transport": {} if older else _logging(site),
         "exchange_frontend_transport": {} if older else _logging(site),
-        "exchange_imap": {} if older else _imap(site.tree),
-        "exchange_pop": {} if older else _pop(site.tree),
-        "exchange_edge_traversal_ports": [] if older else _edge_traversal_ports(site.tree),
-        "exchange_server_addresses": in_order({*_servers(site), *_older_servers(site)}),
+        "exchange_imap": {} if older else _imap(site),
+        "exchange_pop": {} if older else _pop(site),
+        "exchange_edge_traversal_ports": [] if older else _edge_traversal_ports(site),
+        "exchange_server_addresses": in_order({*_known(site.servers), *_known(site.older_servers)}),
         "exchange_gateway_addresses": in_order({*_egress(site), *_reached(site)}),
         "exchange_relay_addresses": in_order(_relays(site)),
     }
 
 
-def _servers(site: Site) -> list[Address]:
-    return [server.address for server in site.servers if not isinstance(server.address, str)]
-
-
-def _older_servers(site: Site) -> list[Address]:
-    names = site.inventory.group(site.tree["exchange"]["legacy_group"].value)
-    servers = [read_server(name, site.inventory, Problems()) for name in names]
-    return [server.address for server in servers if server is not None and not isinstance(server.address, str)]
+def _known(servers: Iterable[Server]) -> list[Address]:
+    return [server.address for server in servers if not isinstance(server.address, str)]
 
 
 def _egress(site: Site) -> list[Address]:
@@ -84,9 +63,7 @@ def _reached(site: Site) -> list[Address]:
 
 
 def _relays(site: Site) -> list[Address]:
-    return (
-        [gateway.relay for gateway in site.gateways if gateway.relay is not None] if relay_networks(site.tree) else []
-    )
+    return [gateway.relay for gateway in site.gateways if gateway.relay is not None] if site.relay_networks else []
 
 
 def _bindings(addresses: Iterable[Address], port: int) -> list[str]:
@@ -101,8 +78,8 @@ def _connector(site: Site, name: str, addresses: list[Address], port: int, **pro
             "TransportRole": "FrontendTransport",
             "Bindings": _bindings(addresses, port),
             "RemoteIPRanges": in_order(addresses),
-            "Fqdn": site.tree["hostname"].value,
-            "ProtocolLoggingLevel": "Verbose" if site.tree["exchange"]["protocol_logging"].value else "None",
+            "Fqdn": site.declaration.hostname,
+            "ProtocolLoggingLevel": "Verbose" if site.declaration.exchange.protocol_logging else "None",
             **_FOR_MANY,
             **properties,
         },
@@ -112,15 +89,15 @@ def _connector(site: Site, name: str, addresses: list[Address], port: int, **pro
 
 def _connectors(site: Site) -> list[dict[str, Any]]:
     """Everybody's mail, submission, and relay clients: a connector each, told apart by address and port."""
-    smtp = site.tree["smtp"]
-    if not smtp["enabled"].value:
+    smtp = site.declaration.smtp
+    if not smtp.enabled:
         return []
     found = []
     egress, relays = _egress(site), _relays(site)
     if egress:
         anonymous = {"AuthMechanism": ["Tls"], "PermissionGroups": ["AnonymousUsers"]}
         found.append(_connector(site, "Mail gateway", egress, schema.SMTP.port, **anonymous))
-    if egress and smtp["submission"].value:
+    if egress and smtp.submission:
         # As the connector of setup for this port has it.
         mechanisms = ["Tls", "Integrated", "BasicAuth", "BasicAuthRequireTLS"]
         users = {"AuthMechanism": mechanisms, "PermissionGroups": ["ExchangeUsers"], "EnableAuthGSSAPI": True}
@@ -140,41 +117,39 @@ def _connectors(site: Site) -> list[dict[str, Any]]:
 
 def _older_connectors(site: Site) -> list[dict[str, Any]]:
     """Mail from new to old servers stuck until the old ones' default connectors named the new servers one by one."""
-    return [{"default": True, "properties": {"RemoteIPRanges": {"add": in_order(_servers(site))}}}]
+    return [{"default": True, "properties": {"RemoteIPRanges": {"add": in_order(_known(site.servers))}}}]
 
 
 def _logging(site: Site) -> dict[str, Any]:
-    if not site.tree["exchange"]["protocol_logging"].value:
+    if not site.declaration.exchange.protocol_logging:
         return {}
     return {"properties": {"IntraOrgConnectorProtocolLoggingLevel": "Verbose"}}
 
 
-def _mail_access(tree: Node, ports: tuple[tuple[int, str], ...], more: dict[str, Any]) -> dict[str, Any]:
-    hostname = tree["hostname"].value
+def _mail_access(site: Site, ports: tuple[tuple[int, str], ...], more: dict[str, Any]) -> dict[str, Any]:
+    hostname = site.declaration.hostname
     properties = {
         "ExternalConnectionSettings": [f"{hostname}:{port}:{encryption}" for port, encryption in ports],
         **more,
     }
-    if tree["certificate"]["file"].value:
+    if site.declaration.certificate.file:
         # The servers hold the gateway's certificate. By its name a wildcard is bound as well.
         properties["X509CertificateName"] = hostname
     return {"enabled": True, "properties": properties}
 
 
-def _imap(tree: Node) -> dict[str, Any]:
-    if not tree["imap"]["enabled"].value:
-        return {}
-    ntlm = {"EnableGSSAPIAndNTLMAuth": tree["imap"]["ntlm"].value}
-    return _mail_access(tree, ((993, "SSL"), (143, "TLS")), ntlm)
+def _imap(site: Site) -> dict[str, Any]:
+    imap = site.declaration.imap
+    more = {"EnableGSSAPIAndNTLMAuth": imap.ntlm}
+    return _mail_access(site, ((993, "SSL"), (143, "TLS")), more) if imap.enabled else {}
 
 
-def _pop(tree: Node) -> dict[str, Any]:
-    return _mail_access(tree, ((995, "SSL"), (110, "TLS")), {}) if tree["pop"]["enabled"].value else {}
+def _pop(site: Site) -> dict[str, Any]:
+    return _mail_access(site, ((995, "SSL"), (110, "TLS")), {}) if site.declaration.pop.enabled else {}
 
 
-def _edge_traversal_ports(tree: Node) -> list[int]:
-    if not tree["exchange"]["edge_traversal"].value:
+def _edge_traversal_ports(site: Site) -> list[int]:
+    if not site.declaration.exchange.edge_traversal:
         return []
-    services = [*(schema.IMAP if tree["imap"]["enabled"].value else ())]
-    services += schema.POP if tree["pop"]["enabled"].value else ()
+    services = [service for service in site.tcp_services if service in (*schema.IMAP, *schema.POP)]
     return sorted(service.port for service in services)

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 postern.mail_gateway contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From the declaration and the inventory to the variables of the roles. Pure functions: nothing else is looked at.
+"""From a site to the variables of a gateway's roles. Pure functions: nothing else is looked at.
 
 The order in which things stand in the declaration or in the inventory makes no difference to the result, so that
 moving a line never shows as a change on a host.
@@ -9,36 +9,36 @@ moving a line never shows as a change on a host.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from ..declaration.declaration import DeclarationError, check
-from ..declaration.tree import Inventory
+from ..declaration.site import Site
+from ..declaration.tree import Gateway
 from .fail2ban import derive_fail2ban
 from .firewall import derive_firewall
 from .haproxy import derive_haproxy
-from .letsencrypt import challenge_variables, derive_letsencrypt, peer_rules
+from .letsencrypt import derive_letsencrypt
+from .role import Derived
 from .sshd import derive_sshd
 
-MANAGED = {"firewall": "firewall", "sshd": "ssh", "fail2ban": "fail2ban"}
-"""The roles that the declaration can leave out, each with the key that says so."""
+ROLES: dict[str, Callable[[Site, Gateway], Derived]] = {
+    "sshd": derive_sshd,
+    "haproxy": derive_haproxy,
+    "fail2ban": derive_fail2ban,
+    "letsencrypt": derive_letsencrypt,
+}
+"""The roles of a gateway, each with its derivation. The firewall is derived from what they need."""
+
+MANAGED = "mail_gateway_managed"
+"""The variable that tells which roles run on a gateway."""
 
 
-def derive_gateway(declaration: Any, host: str, inventory: Inventory) -> dict[str, Any]:
-    """The variables of a gateway's roles, and in ``managed`` which of those roles run that needn't.
-
-    Raises DeclarationError with every problem when the declaration isn't sound for this host; the files that it
-    names aren't looked at (``declaration.validate`` does that).
-    """
-    checked = check(declaration, inventory, [host])
-    if checked.problems:
-        raise DeclarationError(checked.problems)
-    site = checked.site
+def derive_gateway(site: Site, gateway: Gateway) -> dict[str, Any]:
+    """The variables of a gateway's roles, and for each role whether it runs. The site must be sound."""
+    derived = {name: derive(site, gateway) for name, derive in ROLES.items()}
+    openings = [opening for one in derived.values() for opening in one.openings]
+    derived["firewall"] = derive_firewall(site, openings)
     return {
-        "managed": {role: site.tree[key]["managed"].value for role, key in MANAGED.items()},
-        **derive_firewall(site, peer_rules(site)),
-        **derive_sshd(site),
-        **derive_haproxy(site),
-        **challenge_variables(site),
-        **derive_fail2ban(site),
-        **derive_letsencrypt(site),
+        MANAGED: {name: one.managed for name, one in derived.items()},
+        **{name: value for one in derived.values() for name, value in one.variables.items()},
     }

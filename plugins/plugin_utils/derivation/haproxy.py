@@ -1,7 +1,7 @@
 # Copyright (c) 2026 postern.mail_gateway contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From the declaration to the variables of the role haproxy."""
+"""From a site to the variables of the role haproxy."""
 
 from __future__ import annotations
 
@@ -9,82 +9,102 @@ from typing import Any
 
 from ..addresses import in_order
 from ..declaration import schema
-from ..declaration.rules import (
-    Site,
-    certificate_names,
-    exchange_hostnames,
-    listens_on_ipv6,
-    needs_servers,
-    relay_networks,
-    tcp_services,
-)
-from ..declaration.tree import Node
+from ..declaration.site import EXCHANGE_CERTIFICATE, Site, Website
+from ..declaration.tree import Gateway
+from .role import Derived, Opening, texts
 
-EXCHANGE_CERTIFICATE = schema.RESERVED_WEBSITE_NAMES[0]
+ACME_PORT = 8402
+_ANY_OF_FAMILY = {4: "0.0.0.0/0", 6: "::/0"}
 
 
-def derive_haproxy(site: Site) -> dict[str, Any]:
-    """The role's variables for the site's first gateway."""
-    tree = site.tree
-    https = tree["https"]
-    relayed = relay_networks(tree)
-    gateway = site.gateways[0]
-    hostnames = exchange_hostnames(tree) if https["enabled"].value else []
-    return {
-        "haproxy_listen_addresses": _listen_addresses(tree),
-        "haproxy_hostname": tree["hostname"].value,
+def derive_haproxy(site: Site, gateway: Gateway) -> Derived:
+    """The role's variables. What is published is open to everybody, the metrics to the monitoring networks."""
+    declared = site.declaration
+    hostnames = list(site.exchange_hostnames) if declared.https.enabled else []
+    limits = declared.https.limits
+    variables = {
+        "haproxy_listen_addresses": _listen_addresses(site),
+        "haproxy_hostname": declared.hostname,
         "haproxy_servers": _servers(site),
         "haproxy_egress_address": str(gateway.egress or ""),
-        "haproxy_relay_address": str(gateway.relay or "") if relayed else "",
-        "haproxy_relay_networks": in_order(relayed),
-        "haproxy_admin_networks": in_order(tree["admin_networks"].values),
-        "haproxy_monitoring_networks": in_order(tree["monitoring_networks"].values),
-        "haproxy_metrics_port": tree["metrics_port"].value,
+        "haproxy_relay_address": str(gateway.relay or "") if site.relay_networks else "",
+        "haproxy_relay_networks": in_order(site.relay_networks),
+        "haproxy_admin_networks": in_order(declared.admin_networks),
+        "haproxy_monitoring_networks": in_order(declared.monitoring_networks),
+        "haproxy_metrics_port": declared.metrics_port,
         "haproxy_exchange_hostnames": hostnames,
         "haproxy_exchange_certificate": EXCHANGE_CERTIFICATE if hostnames else "",
-        "haproxy_exchange_ca_file": tree["exchange"]["ca_file"].value,
-        "haproxy_virtual_directories": _virtual_directories(https),
-        "haproxy_long_poll_timeout": https["long_poll_timeout"].value,
-        "haproxy_limits": {name: node.value for name, node in https["limits"].value.items()},
-        "haproxy_tcp_services": _tcp_services(tree),
-        "haproxy_websites": [_website(site) for site in _by_name(tree["websites"])],
-        "haproxy_certificates": haproxy_certificates(tree),
+        "haproxy_exchange_ca_file": declared.exchange.ca_file,
+        "haproxy_virtual_directories": _virtual_directories(site),
+        "haproxy_long_poll_timeout": declared.https.long_poll_timeout,
+        "haproxy_limits": {
+            "connections": limits.connections,
+            "connection_rate": limits.connection_rate,
+            "request_rate": limits.request_rate,
+            "failed_logons": limits.failed_logons,
+        },
+        "haproxy_tcp_services": _tcp_services(site),
+        "haproxy_websites": list(map(_website, site.websites)),
+        "haproxy_certificates": [
+            {"name": one.name, "names": list(one.names), "file": one.file} for one in site.certificates
+        ],
+        # Challenges are passed on to the client that asked for them.
+        "haproxy_acme_port": ACME_PORT if site.issued_certificates else 0,
+        "haproxy_acme_peers": in_order(peer.peer_address for peer in site.peers(gateway) if peer.peer_address),
     }
+    return Derived(variables, _openings(site))
 
 
-def _listen_addresses(tree: Node) -> list[str]:
-    addresses = tree["service_addresses"].values
+def _openings(site: Site) -> tuple[Opening, ...]:
+    where = _destinations(site)
+    found = [Opening(name, (port,), destinations=where) for port, name in sorted(site.published_ports.items())]
+    monitoring = [one for one in site.declaration.monitoring_networks if one.version in site.families]
+    if monitoring:
+        port = site.declaration.metrics_port
+        found.append(Opening("metrics for monitoring", (port,), sources=texts(monitoring), destinations=where))
+    return tuple(found)
+
+
+def _destinations(site: Site) -> tuple[str, ...]:
+    """The addresses that clients reach; where none are declared, any of a family that the gateway listens on."""
+    addresses = [address for address in site.declaration.service_addresses if address.version in site.families]
     if addresses:
-        return in_order(addresses)
+        return texts(addresses)
+    return () if site.families == {4, 6} else tuple(_ANY_OF_FAMILY[family] for family in sorted(site.families))
+
+
+def _listen_addresses(site: Site) -> list[str]:
+    if site.declaration.service_addresses:
+        return in_order(site.declaration.service_addresses)
     everywhere = ["0.0.0.0"]  # noqa: S104 (what no service address declared means)
-    return [*everywhere, "::"] if listens_on_ipv6(tree) else everywhere
+    return [*everywhere, "::"] if site.listens_on_ipv6 else everywhere
 
 
 def _servers(site: Site) -> list[dict[str, Any]]:
-    if not needs_servers(site.tree):
+    if not site.needs_servers:
         return []
     return [{"name": server.name, "address": str(server.address), "weight": server.weight} for server in site.servers]
 
 
-def _virtual_directories(https: Node) -> list[dict[str, Any]]:
-    if not https["enabled"].value:
+def _virtual_directories(site: Site) -> list[dict[str, Any]]:
+    https = site.declaration.https
+    if not https.enabled:
         return []
-    published, closed = https["virtual_directories"].values, https["internal_only"].values
     return [
         {
             "name": directory.name,
             "path": directory.path,
             "health_path": directory.health_path,
-            "closed": directory.name in closed,
+            "closed": directory.name in https.internal_only,
         }
         for directory in schema.VIRTUAL_DIRECTORIES
-        if directory.name in published
+        if directory.name in https.virtual_directories
     ]
 
 
-def _tcp_services(tree: Node) -> list[dict[str, Any]]:
+def _tcp_services(site: Site) -> list[dict[str, Any]]:
     """Only port 25 knows relay clients: whoever uses submission, IMAP or POP logs on."""
-    relayed = bool(relay_networks(tree))
+    relayed = bool(site.relay_networks)
     return [
         {
             "name": service.name,
@@ -92,41 +112,19 @@ def _tcp_services(tree: Node) -> list[dict[str, Any]]:
             "check": service.check,
             "relay": relayed and service is schema.SMTP,
         }
-        for service in tcp_services(tree)
+        for service in site.tcp_services
     ]
 
 
-def _website(site: Node) -> dict[str, Any]:
-    name = site["name"].value
-    servers = sorted((str(server["address"].value), server["port"].value) for server in site["servers"].value)
+def _website(website: Website) -> dict[str, Any]:
+    servers = sorted((str(server.address), server.port) for server in website.servers)
     return {
-        "name": name,
-        "hostnames": sorted(site["hostnames"].values),
-        "certificate": name,
-        "http2": site["http2"].value,
+        "name": website.name,
+        "hostnames": sorted(website.hostnames),
+        "certificate": website.name,
+        "http2": website.http2,
         "servers": [
-            {"name": f"{name}{number}", "address": address, "port": port}
+            {"name": f"{website.name}{number}", "address": address, "port": port}
             for number, (address, port) in enumerate(servers, 1)
         ],
     }
-
-
-def haproxy_certificates(tree: Node) -> list[dict[str, Any]]:
-    """The certificates that clients see: Exchange's first, then those of the web sites."""
-    certificates = []
-    if tree["https"]["enabled"].value:
-        names = certificate_names(tree)
-        certificates.append({"name": EXCHANGE_CERTIFICATE, "names": names, "file": tree["certificate"]["file"].value})
-    certificates.extend(
-        {
-            "name": site["name"].value,
-            "names": sorted(site["hostnames"].values),
-            "file": site["certificate_file"].value,
-        }
-        for site in _by_name(tree["websites"])
-    )
-    return certificates
-
-
-def _by_name(websites: Node) -> list[Node]:
-    return sorted(websites.value, key=lambda site: str(site["name"].value))

@@ -7,34 +7,37 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tools.declared import declared
+from tools.declared import declared, sound_site
 
-from ansible_collections.postern.mail_gateway.plugins.filter.gateway_variables import gateway_variables
 from ansible_collections.postern.mail_gateway.plugins.module_utils.certificates import configuration
-from ansible_collections.postern.mail_gateway.plugins.plugin_utils.declaration.declaration import check, validate
-from ansible_collections.postern.mail_gateway.plugins.plugin_utils.declaration.native import fellow_gateways
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.declaration.site import Site
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.declaration.validation import validate
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.derivation.haproxy import derive_haproxy
-from ansible_collections.postern.mail_gateway.plugins.plugin_utils.derivation.letsencrypt import (
-    challenge_variables,
-    derive_letsencrypt,
-    peer_rules,
-)
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.derivation.letsencrypt import derive_letsencrypt
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.derivation.role import Derived
 
 WHO = ("letsencrypt", "hostmaster@example.com")
 ISSUED = {"certificate": dict(zip(("authority", "contact"), WHO, strict=True))}
 SITE = {"name": "www", "hostnames": ["www.example.com"], "servers": [{"address": "10.40.0.10", "port": 8080}]}
 
 
-def site(changes: dict[str, Any], host: str = "gw1") -> Any:
-    declaration, inventory = declared(changes)
-    checked = check(declaration, inventory, [host])
-    assert not checked.problems, checked.problems
-    return checked.site
+def site(changes: dict[str, Any]) -> Site:
+    return sound_site(*declared(changes))
+
+
+def derived(one: Site, host: str = "gw1") -> Derived:
+    return derive_letsencrypt(one, one.gateway(host))
+
+
+def challenges(one: Site) -> dict[str, Any]:
+    """What HAProxy does with challenges."""
+    variables = derive_haproxy(one, one.gateway("gw1")).variables
+    return {name: value for name, value in variables.items() if name.startswith("haproxy_acme_")}
 
 
 def test_the_gateways_share_what_the_authority_issues() -> None:
     for host, other in (("gw1", "gw2"), ("gw2", "gw1")):
-        found = derive_letsencrypt(site({**ISSUED, "websites": [SITE]}, host))
+        found = derived(site({**ISSUED, "websites": [SITE]}), host).variables
         assert [entry["name"] for entry in found["letsencrypt_certificates"]] == ["mail", "www"]
         assert found["letsencrypt_certificates"][1]["names"] == ["www.example.com"]
         assert (found["letsencrypt_authority"], found["letsencrypt_contact"]) == (
@@ -48,21 +51,21 @@ def test_the_gateways_share_what_the_authority_issues() -> None:
 
 def test_peers_are_where_they_speak_from() -> None:
     one = site(ISSUED)
-    (peer,) = derive_letsencrypt(one)["letsencrypt_peers"]
+    (peer,) = derived(one).variables["letsencrypt_peers"]
     egress = {gateway.name: str(gateway.egress) for gateway in one.neighbours}
     assert peer == {"name": "gw2", "address": egress["gw2"], "port": 22}
-    assert challenge_variables(one) == {"haproxy_acme_port": 8402, "haproxy_acme_peers": [egress["gw2"]]}
-    (rule,) = peer_rules(one)
-    assert (rule["ports"], rule["sources"], rule["destinations"]) == ([22], [egress["gw2"]], [])
+    assert challenges(one) == {"haproxy_acme_port": 8402, "haproxy_acme_peers": [egress["gw2"]]}
+    (opening,) = derived(one).openings
+    assert (opening.ports, opening.sources, opening.destinations) == ((22,), (egress["gw2"],), ())
 
 
 def test_service_addresses_leave_a_way_for_challenges() -> None:
     """Whoever has the service addresses hands on what it is asked, to the address that is always the other one's."""
     one = site({**ISSUED, "service_addresses": ["203.0.113.10"]})
-    assert derive_letsencrypt(one)["letsencrypt_tls_address"] == "203.0.113.10"
-    assert [(rule["ports"], rule["destinations"]) for rule in peer_rules(one)] == [
-        ([22], []),
-        ([80], [str(one.gateways[0].egress)]),
+    assert derived(one).variables["letsencrypt_tls_address"] == "203.0.113.10"
+    assert [(opening.ports, opening.destinations) for opening in derived(one).openings] == [
+        ((22,), ()),
+        ((80,), (str(one.gateways[0].egress),)),
     ]
 
 
@@ -73,10 +76,10 @@ def test_service_addresses_leave_a_way_for_challenges() -> None:
 )  # fmt: skip
 def test_nothing_is_issued_where_nothing_is_asked_for(changes: dict[str, Any]) -> None:
     one = site(changes)
-    found = derive_letsencrypt(one)
+    found = derived(one).variables
     assert (found["letsencrypt_certificates"], found["letsencrypt_peers"]) == ([], [])
-    assert challenge_variables(one) == {"haproxy_acme_port": 0, "haproxy_acme_peers": []}
-    assert peer_rules(one) == []
+    assert challenges(one) == {"haproxy_acme_port": 0, "haproxy_acme_peers": []}
+    assert derived(one).openings == ()
 
 
 BAD = [
@@ -119,7 +122,7 @@ def test_what_is_derived_suits_both_roles(websites: bool, own: bool, authority: 
     """Each certificate is in HAProxy under its name without a file, and the role takes the variables."""
     certificate = {"authority": authority, **({"file": "/srv/mail.pem"} if own else {})}
     one = site({"certificate": certificate, "websites": [SITE] if websites else []})
-    found, haproxy = derive_letsencrypt(one), derive_haproxy(one)
+    found, haproxy = derived(one).variables, derive_haproxy(one, one.gateway("gw1")).variables
     files = {entry["name"]: entry for entry in haproxy["haproxy_certificates"]}
     wanted = {name for name, entry in files.items() if not entry["file"]} if authority else set()
     assert {entry["name"] for entry in found["letsencrypt_certificates"]} == wanted
@@ -133,23 +136,3 @@ def test_what_is_derived_suits_both_roles(websites: bool, own: bool, authority: 
         **given_,
     })  # fmt: skip
     assert settings.rank == 0
-
-
-def test_the_other_gateways_are_read_only_where_they_matter() -> None:
-    declaration, _ = declared(ISSUED)
-    plain, _ = declared()
-    hostvars = {
-        "gw1": {"mail_gateway": declaration},
-        "gw2": {"mail_gateway": declaration},
-        "gw3": {"mail_gateway": plain},
-        "gw4": {},
-    }
-    groups = {"gateways": list(hostvars)}
-    assert fellow_gateways(declaration, "gw1", groups, hostvars) == ["gw2"]
-    assert fellow_gateways(plain, "gw3", groups, {}) == []
-
-
-def test_the_filter_takes_it() -> None:
-    declaration, inventory = declared(ISSUED)
-    hostvars = {name: {**values, "mail_gateway": declaration} for name, values in inventory.hosts.items()}
-    assert gateway_variables(declaration, "gw1", inventory.groups, hostvars)["haproxy_hostname"]

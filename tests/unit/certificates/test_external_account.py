@@ -8,7 +8,7 @@ import pytest
 from tools.declared import declared
 
 from ansible_collections.postern.mail_gateway.plugins.filter.gateway_variables import gateway_variables
-from ansible_collections.postern.mail_gateway.plugins.plugin_utils.declaration.declaration import validate
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.declaration.validation import validate
 
 HMAC = "mail_gateway_external_account_hmac_key"
 

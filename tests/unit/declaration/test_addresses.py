@@ -21,7 +21,7 @@ from ansible_collections.postern.mail_gateway.plugins.plugin_utils.addresses imp
     range_as_networks,
     without_parts,
 )
-from ansible_collections.postern.mail_gateway.plugins.plugin_utils.declaration.declaration import validate
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.declaration.validation import validate
 
 
 @st.composite

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from tools.declared import DROP, declared
 
-from ansible_collections.postern.mail_gateway.plugins.plugin_utils.declaration.declaration import validate
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.declaration.tree import Unevaluated
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.declaration.validation import validate
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f anna"
 # What is changed in the sound declaration (tools/declared.py), and what is said about it.
@@ -18,13 +18,13 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
     (
         {"mail_gateway": []},
         [
-            "mail_gateway is [], but must be a dictionary with the keys hostname, domains, admin_networks, monitoring_networks, service_addresses, ipv6, exchange, https, smtp, imap, pop, certificate, ssh, firewall, fail2ban, websites and metrics_port."
+            "mail_gateway is [], but must be a dictionary with the keys hostname, domains, admin_networks, monitoring_networks, service_addresses, ipv6, exchange, https, smtp, imap, pop, certificate, ssh, firewall, fail2ban, websites, metrics_port and site."
         ],
     ),
     (
         {"mail_gateway": "mail.example.com"},
         [
-            'mail_gateway is "mail.example.com", but must be a dictionary with the keys hostname, domains, admin_networks, monitoring_networks, service_addresses, ipv6, exchange, https, smtp, imap, pop, certificate, ssh, firewall, fail2ban, websites and metrics_port.'
+            'mail_gateway is "mail.example.com", but must be a dictionary with the keys hostname, domains, admin_networks, monitoring_networks, service_addresses, ipv6, exchange, https, smtp, imap, pop, certificate, ssh, firewall, fail2ban, websites, metrics_port and site.'
         ],
     ),
     (
@@ -50,7 +50,7 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
     (
         {"zone": 1},
         [
-            "mail_gateway.zone isn't known; the keys here are hostname, domains, admin_networks, monitoring_networks, service_addresses, ipv6, exchange, https, smtp, imap, pop, certificate, ssh, firewall, fail2ban, websites and metrics_port."
+            "mail_gateway.zone isn't known; the keys here are hostname, domains, admin_networks, monitoring_networks, service_addresses, ipv6, exchange, https, smtp, imap, pop, certificate, ssh, firewall, fail2ban, websites, metrics_port and site."
         ],
     ),
     (
@@ -78,7 +78,7 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
     (
         {"two words": 1},
         [
-            'mail_gateway["two words"] isn\'t known; the keys here are hostname, domains, admin_networks, monitoring_networks, service_addresses, ipv6, exchange, https, smtp, imap, pop, certificate, ssh, firewall, fail2ban, websites and metrics_port.'
+            'mail_gateway["two words"] isn\'t known; the keys here are hostname, domains, admin_networks, monitoring_networks, service_addresses, ipv6, exchange, https, smtp, imap, pop, certificate, ssh, firewall, fail2ban, websites, metrics_port and site.'
         ],
     ),
     ({"hostname": DROP}, ["mail_gateway.hostname is missing; it must be a full name such as mail.example.com."]),

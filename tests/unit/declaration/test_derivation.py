@@ -12,14 +12,13 @@ import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tools.declared import DECLARATION, DROP, declared
+from tools.declared import DECLARATION, DROP, declared, derive_gateway
 
-from ansible_collections.postern.mail_gateway.plugins.plugin_utils.declaration.declaration import (
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.declaration.tree import Inventory
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.declaration.validation import (
     DeclarationError,
     validate,
 )
-from ansible_collections.postern.mail_gateway.plugins.plugin_utils.declaration.tree import Inventory
-from ansible_collections.postern.mail_gateway.plugins.plugin_utils.derivation.gateway import derive_gateway
 
 ROOT = Path(__file__).resolve().parents[3]
 DIRECTORIES = {
@@ -53,7 +52,13 @@ def opened(comment: str, port: int, sources: list[str] | None = None) -> dict[st
 def test_the_whole_result() -> None:
     """One gateway's variables, as written down in the roles' argument specifications."""
     assert derived() == {
-        "managed": {"firewall": True, "sshd": True, "fail2ban": True},
+        "mail_gateway_managed": {
+            "sshd": True,
+            "haproxy": True,
+            "fail2ban": True,
+            "letsencrypt": True,
+            "firewall": True,
+        },
         "fail2ban_jails": [
             {
                 "name": "sshd",

@@ -7,12 +7,7 @@ from typing import Any
 import pytest
 from tools.declared import declared
 
-from ansible_collections.postern.mail_gateway.plugins.plugin_utils.declaration.declaration import (
-    doubts,
-    doubts_of_all,
-    validate,
-    validate_all,
-)
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.declaration.validation import check, doubts, survey
 
 
 @pytest.mark.parametrize(
@@ -31,8 +26,9 @@ from ansible_collections.postern.mail_gateway.plugins.plugin_utils.declaration.d
 )
 def test_a_name_outside_of_the_domains_is_doubted(changes: dict[str, Any], doubtful: list[str]) -> None:
     declaration, inventory = declared(changes)
-    assert validate(declaration, inventory) == []
-    assert [str(problem) for problem in doubts(declaration, inventory)] == [
+    site = check(declaration, inventory).site
+    assert not check(declaration, inventory).problems
+    assert [str(problem) for problem in doubts(site)] == [
         f"mail_gateway.certificate.{place}, which is in none of mail_gateway.domains (example.com and example.org); "
         "correct it, unless it is meant."
         for place in doubtful
@@ -40,9 +36,11 @@ def test_a_name_outside_of_the_domains_is_doubted(changes: dict[str, Any], doubt
 
 
 def test_a_doubt_says_whose_it_is_where_there_are_several_sites() -> None:
-    declaration, inventory = declared()
-    other, _ = declared({"certificate.names": ["mail.example.com", "mail.exmaple.com"]})
-    declarations = {"gw1": declaration, "gw2": other}
-    assert validate_all(declarations, inventory) == []
-    (sentence,) = doubts_of_all(declarations, inventory)
-    assert sentence.startswith('For gw2: mail_gateway.certificate.names[1] is "mail.exmaple.com", which is in none of')
+    declaration, inventory = declared({"site": "north"})
+    other, _ = declared({"site": "south", "certificate.names": ["mail.example.com", "mail.exmaple.com"]})
+    found = survey({"gw1": declaration, "gw2": other, "ex1": declaration, "ex2": declaration}, inventory)
+    assert found.problems == ()
+    (sentence,) = found.doubts
+    assert sentence.startswith(
+        'In the site south: mail_gateway.certificate.names[1] is "mail.exmaple.com", which is in none of'
+    )

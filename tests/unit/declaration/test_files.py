@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tools.declared import declared
 
-from ansible_collections.postern.mail_gateway.plugins.plugin_utils.declaration.declaration import validate
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.declaration.validation import validate
 
 PLACES = ("certificate.file", "websites[0].certificate_file", "exchange.ca_file")
 

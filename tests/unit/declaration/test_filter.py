@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 import yaml
 from ansible.errors import AnsibleFilterError
-from tools.declared import DECLARATION, GROUPS, HOSTS, declared
+from tools.declared import DECLARATION, GROUPS, HOSTS, declared, derive_gateway
 
 from ansible_collections.postern.mail_gateway.plugins.filter.gateway_variables import EXAMPLES, gateway_variables
-from ansible_collections.postern.mail_gateway.plugins.plugin_utils.derivation.gateway import derive_gateway
 
 ROOT = Path(__file__).resolve().parents[3]
 

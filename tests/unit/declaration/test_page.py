@@ -8,9 +8,9 @@ from tools.declaration_page import PAGE, page
 from tools.declared import GROUPS, HOSTS
 
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.declaration import schema
-from ansible_collections.postern.mail_gateway.plugins.plugin_utils.declaration.declaration import validate
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.declaration.schema import Option
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.declaration.tree import Inventory, Problems, read
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.declaration.validation import validate
 
 
 def every(option: Option) -> list[Option]:

@@ -246,8 +246,8 @@ def test_odd_shapes(declaration: Any, sentence: str, tmp_path: Path) -> None:
 
 
 def test_sites_are_told_apart_and_nothing_is_said_twice(tmp_path: Path) -> None:
-    here = {**SOUND, "metrics_port": 25, "pop": {"ntlm": False}}
-    there = {**here, "hostname": "mail"}
+    here = {**SOUND, "site": "north", "metrics_port": 25, "pop": {"ntlm": False}}
+    there = {**here, "site": "south", "hostname": "mail"}
     gateways = {
         "children": {
             "site_a": {"hosts": {"gw1": {}, "gw2": {}}, "vars": {"mail_gateway": here}},
@@ -257,30 +257,133 @@ def test_sites_are_told_apart_and_nothing_is_said_twice(tmp_path: Path) -> None:
             },
         }
     }
-    status, output = run("-i", site(tmp_path, gateways=gateways))
+    status, output = run("-i", site(tmp_path, here, gateways=gateways))
     assert status == 2
     assert said(output) == [
         "mail_gateway.pop.ntlm isn't known here; its place is mail_gateway.imap.ntlm.",
         "mail_gateway.metrics_port is 25, which is the port of smtp; choose another, such as 8404.",
-        'For gw3: mail_gateway.hostname is "mail", but must be a full name such as mail.example.com, with a domain.',
+        'In the site south: mail_gateway.hostname is "mail", but must be a full name such as mail.example.com, with a domain.',
         'mail_gateway_egress_address of gw3 is "10.10.0.0/16", but must be one address; write 10.10.0.0.',
     ]
 
 
-def test_two_sites_may_not_share_an_address(tmp_path: Path) -> None:
-    address = {"mail_gateway_egress_address": "10.10.0.11"}
+def two_sites(tmp_path: Path, address: str, north: Any = None, south: Any = None, **groups: Any) -> str:
+    """Two sites whose gateways have the same address."""
+    own = {"mail_gateway_egress_address": address}
     gateways = {
         "children": {
-            "site_a": {"hosts": {"gw1": address}},
-            "site_b": {"hosts": {"gw3": address}, "vars": {"mail_gateway": {**SOUND, "metrics_port": 9000}}},
+            "north": {"hosts": {"gw1": own}, "vars": {"mail_gateway": {**SOUND, "site": "north", **(north or {})}}},
+            "south": {"hosts": {"gw3": own}, "vars": {"mail_gateway": {**SOUND, "site": "south", **(south or {})}}},
         }
     }
-    status, output = run("-i", site(tmp_path, gateways=gateways))
+    path = Path(site(tmp_path, gateways=gateways, **groups))
+    hosts = yaml.safe_load(path.read_text())
+    del hosts["all"]["vars"]
+    path.write_text(yaml.safe_dump(hosts))
+    return str(path)
+
+
+APART = {
+    "north": {"exchange": {"group": "north_servers"}},
+    "south": {"exchange": {"group": "south_servers"}},
+    "north_servers": {"hosts": {"ex1": {"ansible_host": "10.10.0.21"}}},
+    "south_servers": {"hosts": {"ex9": {"ansible_host": "10.10.0.21"}}},
+}
+
+
+def test_two_sites_with_the_same_servers_may_not_share_an_address(tmp_path: Path) -> None:
+    status, output = run("-i", two_sites(tmp_path, "10.10.0.11", north={"exchange": {"managed": False}}))
     assert status == 2
     assert said(output) == [
         'mail_gateway_egress_address of gw3 is "10.10.0.11", which is mail_gateway_egress_address of gw1 too; give each '
         "gateway its own."
     ]
+
+
+def test_two_sites_that_share_nothing_may_have_equal_private_addresses(tmp_path: Path) -> None:
+    status, output = run("-i", two_sites(tmp_path, "10.10.0.11", **APART))
+    assert status == 0, output
+
+
+@pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700::1111"])
+def test_a_public_address_is_of_one_site(address: str, tmp_path: Path) -> None:
+    groups = {**APART, "north_servers": {"hosts": {"ex7": {}}}, "south_servers": {"hosts": {"ex8": {}}}}
+    status, output = run("-i", two_sites(tmp_path, address, **groups))
+    assert status == 2
+    assert said(output) == [
+        f'mail_gateway_egress_address of gw3 is "{address}", which is mail_gateway_egress_address of gw1 too; give each '
+        "gateway its own."
+    ]
+    sites = {
+        name: {**groups[name], "ipv6": True, "service_addresses": [address, "203.0.113.10", "2001:db8::25"]}
+        for name in ("north", "south")
+    }
+    status, output = run("-i", two_sites(tmp_path, "10.10.0.11", **{**groups, **sites}))
+    assert said(output) == [
+        f'In the site south: mail_gateway.service_addresses[0] is "{address}", which is a service address of the site '
+        "north too; a public address belongs to one site."
+    ]
+
+
+def test_declarations_that_differ_name_their_sites(tmp_path: Path) -> None:
+    """Compared as they stand there: 1 isn't true, and the order makes no difference."""
+    status, output = run(
+        "-i", two_sites(tmp_path, "10.10.0.11", north={"site": "", "metrics_port": 9000}, south={"site": ""})
+    )
+    assert status == 2
+    assert said(output)[:2] == [
+        "mail_gateway.site of gw1 is missing, and mail_gateway isn't the same everywhere (mail_gateway.metrics_port "
+        "differs from that of gw3); name the site in each declaration.",
+        "mail_gateway.site of gw3 is missing, and mail_gateway isn't the same everywhere (mail_gateway.metrics_port "
+        "differs from that of gw1); name the site in each declaration.",
+    ]
+    _, output = run("-i", two_sites(tmp_path, "", north={"site": "", "pop": {"enabled": 1}}, south={"site": ""}))
+    assert said(output) == [
+        "In the site of gw1: mail_gateway.pop.enabled is 1, but must be true or false; write true, without quotes."
+    ]
+    some = {"site": "", "domains": ["example.com", "example.org"]}
+    other = {"site": "", "domains": ["EXAMPLE.org", "example.com"], "pop": {"enabled": True}}
+    status, output = run("-i", two_sites(tmp_path, "", north=some, south=other))
+    assert status == 0, output
+
+
+def test_a_site_has_one_declaration(tmp_path: Path) -> None:
+    status, output = run("-i", two_sites(tmp_path, "10.10.0.11", south={"site": "north", "metrics_port": 9000}))
+    assert status == 2
+    assert said(output)[0] == (
+        "mail_gateway.metrics_port of gw3 isn't that of gw1, but mail_gateway.site is north for both; declare it once for "
+        "the site, or name two sites."
+    )
+
+
+def test_a_server_has_the_declaration_of_its_site(tmp_path: Path) -> None:
+    """At whatever level it is declared; a server need not have one."""
+    alone = {"hosts": {"gw1": dict(NOWHERE)}, "vars": {"mail_gateway": SOUND}}
+    path = Path(site(tmp_path, gateways=alone, exchange={"hosts": {"ex1": {}}}))
+    hosts = yaml.safe_load(path.read_text())
+    del hosts["all"]["vars"]
+    path.write_text(yaml.safe_dump(hosts))
+    status, output = run("-i", str(path))
+    assert status == 0, output
+    exchange = {"hosts": {"ex1": {}}, "vars": {"mail_gateway": {**SOUND, "metrics_port": 9000}}}
+    status, output = run("-i", site(tmp_path, gateways=alone, exchange=exchange))
+    assert status == 2
+    assert said(output) == [
+        "mail_gateway.metrics_port of the server ex1 isn't that of gw1; declare it once, where the gateways and the servers "
+        "of the site read it."
+    ]
+
+
+def test_a_server_of_two_sites_is_set_up_by_one(tmp_path: Path) -> None:
+    status, output = run("-i", two_sites(tmp_path, ""))
+    assert status == 2
+    assert said(output) == [
+        "ex1 is a server of the site north and the site south, and nothing says which sets it up; give it that one's "
+        "mail_gateway, or write exchange.managed: false in the other."
+    ]
+    owned = {"hosts": {"ex1": {}}, "vars": {"mail_gateway": {**SOUND, "site": "south"}}}
+    status, output = run("-i", two_sites(tmp_path, "", exchange=owned))
+    assert status == 0, output
 
 
 def test_names_that_are_nearly_right(tmp_path: Path) -> None:

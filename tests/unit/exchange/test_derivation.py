@@ -11,10 +11,9 @@ from ansible.errors import AnsibleFilterError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from organisation import Machine, converged, fresh
-from tools.declared import DECLARATION, DROP, GROUPS, HOSTS, declared
+from tools.declared import DECLARATION, DROP, GROUPS, HOSTS, declared, derive_exchange
 
 from ansible_collections.postern.mail_gateway.plugins.filter.exchange_variables import exchange_variables
-from ansible_collections.postern.mail_gateway.plugins.plugin_utils.derivation.exchange import derive_exchange
 
 ROOT = Path(__file__).resolve().parents[3]
 OLDER = {"groups.exchange_legacy": ["old1"], "hosts.old1": {"ansible_host": "10.10.0.31"}}

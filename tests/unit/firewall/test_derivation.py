@@ -8,15 +8,14 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tools.declared import declared
+from tools.declared import declared, derive_gateway
 
 from ansible_collections.postern.mail_gateway.plugins.module_utils.firewall.rules import (
     Connection,
     decide,
     wanted_rules,
 )
-from ansible_collections.postern.mail_gateway.plugins.plugin_utils.declaration.declaration import validate
-from ansible_collections.postern.mail_gateway.plugins.plugin_utils.derivation.gateway import derive_gateway
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.declaration.validation import validate
 
 #: What a rule has where the declaration's doesn't say; the module's own defaults.
 DEFAULTS: dict[str, Any] = {

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from tools.declared import derive_gateway
 
-from ansible_collections.postern.mail_gateway.plugins.plugin_utils.declaration.declaration import Inventory
-from ansible_collections.postern.mail_gateway.plugins.plugin_utils.derivation.gateway import derive_gateway
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.declaration.tree import Inventory
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -40,7 +40,7 @@ def test_every_derived_variable_reaches_its_role_under_its_own_name() -> None:
         },
     )
     derived = derive_gateway(declaration, "gw1", inventory)
-    managed = derived.pop("managed")
+    derived.pop("mail_gateway_managed")
     handed = wired()
     # This one comes from what the gateways tell of themselves.
     assert handed.pop("sshd_sftp_accounts").startswith("{{ letsencrypt_identities | ")
@@ -51,5 +51,5 @@ def test_every_derived_variable_reaches_its_role_under_its_own_name() -> None:
     assert handed == {name: "{{ gateway." + name + " }}" for name in derived}
     # Each role that can be left out is left out when it isn't managed; the others always run.
     assert {role["role"].rpartition(".")[2]: role["when"] for role in roles() if "when" in role} == {
-        name: f"gateway.managed.{name}" for name in managed
+        name: f"gateway.mail_gateway_managed.{name}" for name in ("firewall", "sshd", "fail2ban")
     }

@@ -6,9 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from tools.declared import declared
-
-from ansible_collections.postern.mail_gateway.plugins.plugin_utils.derivation.gateway import derive_gateway
+from tools.declared import declared, derive_gateway
 
 DEFAULTS = Path(__file__).resolve().parents[3] / "roles" / "sshd" / "defaults" / "main.yml"
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f anna"
