@@ -16,6 +16,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -32,6 +34,8 @@ CACHE = ROOT / ".cache"
 VENV = CACHE / "venv"
 REQUIREMENTS = ROOT / "tests" / "requirements.txt"
 STORAGE = Path("/var/lib/containers")
+SPF_ARCHIVE = "pyspf==2.0.14"
+SPF_CASES = CACHE / "published" / "rfc7208-tests.yml"
 POLICY = Path("/usr/sbin/policy-rc.d")
 POLICY_TEXT = "#!/bin/sh\n# Of the set-up of postern.mail_gateway, which removes it again.\nexit 101\n"
 #: Settings of pip about where packages come from. Others, about where they go to, aren't for this environment.
@@ -232,6 +236,24 @@ def unpack_powershell() -> None:
         raise SetupError(str(error)) from error
 
 
+def fetch_spf_cases() -> None:
+    """Fetch the published cases of RFC 7208, which the source archive of a library carries, unless they are there."""
+    if SPF_CASES.is_file():
+        return
+    with progress("The published cases of SPF"), tempfile.TemporaryDirectory(dir=CACHE) as folder:
+        options = ["--quiet", "--no-deps", "--no-binary", ":all:", "--dest", folder]
+        run([str(VENV / "bin" / "pip"), "download", *options, SPF_ARCHIVE])
+        (archive,) = Path(folder).glob("*.tar.gz")
+        with tarfile.open(archive) as content:
+            (member,) = (one for one in content if one.name.endswith(f"/test/{SPF_CASES.name}"))
+            cases = content.extractfile(member)
+            assert cases is not None
+            fresh = Path(folder) / "cases"
+            fresh.write_bytes(cases.read())
+        SPF_CASES.parent.mkdir(exist_ok=True)
+        fresh.replace(SPF_CASES)
+
+
 def link_collections() -> None:
     """Make the working copy usable as the collection, without building it, and the tests' own win_shell beside it.
 
@@ -282,6 +304,7 @@ def main() -> int:
         if importlib.util.find_spec("ensurepip") is None:
             ready.wait()
         make_venv()
+        fetch_spf_cases()
         unpack_powershell()
         link_collections()
 
