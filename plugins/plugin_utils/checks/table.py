@@ -182,7 +182,7 @@ _TABLE = (
         "both or neither; the policy covers every MX record",
         MUST,
         {
-            "several": "_mta-sts.{subject} has {number} records, so that senders see no policy: leave one.",
+            "several": "There are {number} records at _mta-sts.{subject}, so that senders see no policy: leave one.",
             "": "Senders get no MTA-STS policy for {subject}: {reason}. Mend it, or take out _mta-sts.{subject}.",
             "uncovered": "The MTA-STS policy of {subject} allows {allowed}, and the MX record is {name}: senders that "
             "honour it can't deliver. Add {name} to the policy, and then change the id.",

@@ -126,7 +126,12 @@ WRONG: list[tuple[str, str, Change, str]] = [
         ),
         "is called dsl.test and says EHLO out.example.test",
     ),
-    ("dns.mta_sts", "several", put(STS, TXT=["v=STSv1; id=1", "v=STSv1; id=2"]), "_mta-sts.example.test has 2 records"),
+    (
+        "dns.mta_sts",
+        "several",
+        put(STS, TXT=["v=STSv1; id=1", "v=STSv1; id=2"]),
+        "There are 2 records at _mta-sts.example.test",
+    ),
     ("dns.mta_sts", "", policy("", 301), "the policy's server answers 301, but must 200"),
     ("dns.mta_sts", "uncovered", policy(OTHER_MX), "allows *.other.test, and the MX record is mail.example.test"),
     ("dns.mta_sts", "testing", policy("version: STSv1\nmode: none\nmax_age: 1"), "says none, so that nobody is bound"),
