@@ -330,15 +330,10 @@ def keys_are_of_one_entry_each(site: Site, problems: Problems) -> None:
 
 
 def bans_can_come(site: Site, problems: Problems) -> None:
-    """Fail2Ban bans before HAProxy holds logons back, which is the end of anybody's patience."""
-    fail2ban, limit = site.tree["fail2ban"], site.tree["https"]["limits"]["failed_logons"]
-    most, first, longest = (fail2ban[name] for name in ("max_retry", "ban_time", "max_ban_time"))
-    if not fail2ban["managed"].value:
-        return
-    if site.tree["https"]["enabled"].value and most.given and most.value > limit.value:
-        text = f"but whoever fails {limit.value} times is held back and banned then ({limit.path})"
-        problems.unfit(most.path, most.raw, f"{text}; write {limit.value} or less")
-    if first.value > longest.value:
+    """The first ban isn't longer than the longest."""
+    fail2ban = site.tree["fail2ban"]
+    first, longest = fail2ban["ban_time"], fail2ban["max_ban_time"]
+    if fail2ban["managed"].value and first.value > longest.value:
         text = f"which is more than {longest.path} ({longest.value}); write less, or more there"
         problems.unfit(first.path, first.raw or first.value, text)
 

@@ -290,7 +290,9 @@ DECLARATION = Option(
                         _limit("connections", 500, "Connections at once."),
                         _limit("connection_rate", 300, "New connections in 10 seconds."),
                         _limit("request_rate", 2000, "Requests in 10 seconds."),
-                        _limit("failed_logons", 10, "Failed logons in 10 minutes."),
+                        _limit(
+                            "failed_logons", 10, "Failed logons in 10 minutes, less those that went well after one."
+                        ),
                     ),
                 ),
             ),
@@ -549,9 +551,9 @@ DECLARATION = Option(
                 Option(
                     "max_retry",
                     INTEGER,
-                    "Failed logons of one client within `find_time` that lead to a ban. Many users behind one address "
-                    "count as one client.",
-                    default_text="6, or `https.limits.failed_logons` where that is less",
+                    "Failed logons of one client at SSH within `find_time` that lead to a ban. At the web services "
+                    "those are banned whom HAProxy holds back (`https.limits.failed_logons`).",
+                    default=6,
                     minimum=1,
                     maximum=1000,
                     example=6,

@@ -138,7 +138,7 @@ class Fail2ban:
     """``mail_gateway.fail2ban``."""
 
     managed: bool
-    max_retry: int | None
+    max_retry: int
     find_time: int
     ban_time: int
     max_ban_time: int
@@ -325,12 +325,6 @@ class Site:
         declared = self.declaration.ssh.ports
         own = gateway.ssh_port or (None if declared else schema.SSH_PORT)
         return sorted({*declared, *([own] if own else [])})
-
-    @functools.cached_property
-    def most_failed_logons(self) -> int:
-        """The failed logons that lead to a ban: as declared, else fewer than HAProxy holds back after."""
-        https = self.declaration.https
-        return self.declaration.fail2ban.max_retry or (min(6, https.limits.failed_logons) if https.enabled else 6)
 
     @functools.cached_property
     def websites(self) -> tuple[Website, ...]:

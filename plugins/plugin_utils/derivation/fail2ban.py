@@ -28,7 +28,7 @@ def derive_fail2ban(site: Site, gateway: Gateway) -> Derived:
         "find_time": declared.fail2ban.find_time,
         "ban_time": declared.fail2ban.ban_time,
         "max_ban_time": declared.fail2ban.max_ban_time,
-        "max_retry": site.most_failed_logons,
+        "max_retry": declared.fail2ban.max_retry,
     }
     ports = list(map(str, site.ssh_ports(gateway)))
     # The mode "aggressive" counts connections too that end before a logon, since passwords aren't even offered.
@@ -37,9 +37,8 @@ def derive_fail2ban(site: Site, gateway: Gateway) -> Derived:
     ]
     if declared.https.enabled:
         ports = list(map(str, schema.HTTP_PORTS))
-        jails.append({"name": "haproxy-logons", "ports": ports, **limits})
-        # Logons that HAProxy holds back fail at no server. Who was unbanned by hand and goes on soon has no others.
-        jails.append({"name": "haproxy-held", "ports": ports, **limits, "max_retry": 1})
+        # HAProxy has counted already: what it holds back is one too many.
+        jails.append({"name": "haproxy-logons", "ports": ports, **limits, "max_retry": 1})
     trusted: list[Network] = [*declared.admin_networks, *site.ssh_networks, *declared.monitoring_networks]
     trusted += declared.fail2ban.ignored_networks
     trusted += [as_network(server.address) for server in site.servers if not isinstance(server.address, str)]

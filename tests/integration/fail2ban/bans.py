@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 from urllib.parse import urlencode
+from uuid import uuid4
 
 import plays
 from lab import Lab
@@ -25,8 +26,10 @@ tried = partial(plays.tried, "fail2ban")
 MAILBOX, WRONG = "anna@example.test", "wrong"
 EWS, ACTIVESYNC = "/EWS/Exchange.asmx", "/Microsoft-Server-ActiveSync"
 # molecule/fail2ban/converge.yml
-JAILS = ("closed", "haproxy-held", "haproxy-logons", "sshd")
-SSH_RETRIES, LOGON_RETRIES, HELD_AFTER = 4, 6, 10
+JAILS = ("closed", "haproxy-logons", "sshd")
+SSH_RETRIES, HELD_AFTER = 4, 6
+#: The last of them is held, and that is enough.
+LOGON_RETRIES = HELD_AFTER + 1
 BAN_TIME = 2  # of the jail closed
 
 _SSH = """
@@ -85,8 +88,8 @@ def form(lab: Lab, gateway: str, network: str = "outside", **more: Any) -> dict[
 
 
 def basic(lab: Lab, gateway: str, path: str, **more: Any) -> dict[str, Any]:
-    """A probe with a Basic logon and a wrong password."""
-    token = base64.b64encode(f"{MAILBOX}:{WRONG}".encode()).decode()
+    """A probe with a Basic logon and a wrong password, each time another one: a repeated one is no guess."""
+    token = base64.b64encode(f"{MAILBOX}:{WRONG}{uuid4()}".encode()).decode()
     return {**web(lab, gateway, path, headers={"Authorization": f"Basic {token}"}, timeout=30), **more}
 
 

@@ -1394,18 +1394,6 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
     ({"firewall.rules": []}, ["mail_gateway.firewall.rules isn't known; the keys here are managed, exact and open."]),
     # fail2ban
     (
-        {"fail2ban.max_retry": 11},
-        [
-            "mail_gateway.fail2ban.max_retry is 11, but whoever fails 10 times is held back and banned then (mail_gateway.https.limits.failed_logons); write 10 or less."
-        ],
-    ),
-    (
-        {"https.limits.failed_logons": 3, "fail2ban.max_retry": 6},
-        [
-            "mail_gateway.fail2ban.max_retry is 6, but whoever fails 3 times is held back and banned then (mail_gateway.https.limits.failed_logons); write 3 or less."
-        ],
-    ),
-    (
         {"fail2ban.max_ban_time": 60},
         [
             "mail_gateway.fail2ban.ban_time is 3600, which is more than mail_gateway.fail2ban.max_ban_time (60); write less, or more there."

@@ -67,8 +67,7 @@ def test_the_whole_result() -> None:
                 "ports": ["22"],
                 **BANS,
             },
-            {"name": "haproxy-logons", "ports": ["80", "443"], **BANS},
-            {"name": "haproxy-held", "ports": ["80", "443"], **BANS, "max_retry": 1},
+            {"name": "haproxy-logons", "ports": ["80", "443"], **BANS, "max_retry": 1},
         ],
         "fail2ban_ignored_networks": [
             "10.10.0.21/32",
@@ -236,19 +235,9 @@ def test_what_is_wrong_is_refused() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("changes", "wanted"),
-    [
-        ({"https.limits.failed_logons": 3}, 3),
-        ({"https.limits.failed_logons": 3, "https.enabled": False}, 6),
-        ({"fail2ban.max_retry": 8}, 8),
-    ],
-)
-def test_nobody_is_held_back_before_he_is_banned(changes: dict[str, Any], wanted: int) -> None:
-    retries = {jail["name"]: jail["max_retry"] for jail in derived(changes)["fail2ban_jails"]}
-    # Whom HAProxy holds back all the same has failed often enough.
-    assert retries.pop("haproxy-held", 1) == 1
-    assert set(retries.values()) == {wanted}
+def test_haproxy_counts_failed_logons_and_fail2ban_those_at_ssh() -> None:
+    retries = {jail["name"]: jail["max_retry"] for jail in derived({"fail2ban.max_retry": 8})["fail2ban_jails"]}
+    assert retries == {"sshd": 8, "haproxy-logons": 1}
 
 
 @pytest.mark.parametrize("role", ["firewall", "sshd", "haproxy", "fail2ban", "letsencrypt"])

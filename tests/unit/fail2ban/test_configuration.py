@@ -313,7 +313,7 @@ def test_a_refusal_names_the_jail_and_no_scratch_folder() -> None:
 def test_the_roles_own_filters_are_sound() -> None:
     own = yaml.safe_load((ROOT / "roles" / "fail2ban" / "vars" / "main.yml").read_text())["fail2ban_own_filters"]
     found = filters([{"ignore_regexes": [], **item} for item in own])
-    assert set(found) == {"haproxy-logons", "haproxy-held"}
+    assert set(found) == {"haproxy-logons"}
     for item in found.values():
         # Anchored from the beginning of the message to the result of the logon, with nothing that a client chose in it.
         assert all(regex.startswith("client=<ADDR> client_port=") and '"' not in regex for regex in item.fail_regexes)

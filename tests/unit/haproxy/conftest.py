@@ -1,6 +1,7 @@
 """HAProxy itself, as the tests of this folder ask it."""
 
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -11,6 +12,8 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from ansible_collections.postern.mail_gateway.plugins.module_utils.haproxy.runtime import running
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 Serve = Callable[[str], AbstractContextManager[Path]]
 Check = Callable[[Path], "subprocess.CompletedProcess[str]"]

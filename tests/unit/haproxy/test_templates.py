@@ -17,76 +17,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import jinja2
 import pytest
 import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible.plugins.filter.core import FilterModule
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
+from rendering import DEFAULTS, ROLE, Files, Variables, render
 
 from ansible_collections.postern.mail_gateway.plugins.module_utils.haproxy.runtime import messages
 
 Check = Callable[[Path], "subprocess.CompletedProcess[str]"]
-Variables = dict[str, Any]
-# Relative path → content.
-Files = dict[str, str]
-
-ROLE = Path(__file__).resolve().parents[3] / "roles" / "haproxy"
-COMPUTED: Variables = yaml.safe_load((ROLE / "vars/main.yml").read_text())
-DEFAULTS: Variables = yaml.safe_load((ROLE / "defaults/main.yml").read_text())
-
-# --- rendering --------------------------------------------------------------------------------------------------------
-
-
-@cache
-def environment() -> jinja2.Environment:
-    """Jinja as Ansible's template lookup has it."""
-    made = jinja2.Environment(  # noqa: S701 (no HTML)
-        loader=jinja2.FileSystemLoader(ROLE / "templates"),
-        auto_reload=False,
-        trim_blocks=True,
-        keep_trailing_newline=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    for name, function in FilterModule().filters().items():
-        made.filters[f"ansible.builtin.{name}"] = function
-    return made
-
-
-@cache
-def template(text: str) -> jinja2.Template:
-    return environment().from_string(text)
-
-
-@cache
-def expression(text: str) -> Callable[..., Any]:
-    return environment().compile_expression(text.removeprefix("{{").removesuffix("}}"))
-
-
-def rendered(value: Any, values: Variables) -> Any:
-    """A variable of the role with the templates in it evaluated, as Ansible does it."""
-    if isinstance(value, dict):
-        return {key: rendered(item, values) for key, item in value.items()}
-    if isinstance(value, list):
-        return [rendered(item, values) for item in value]
-    return template(value).render(values) if isinstance(value, str) else value
-
-
-def render(variables: Variables) -> Files:
-    """Return the files that the role hands to the module, without the certificates."""
-    values = {**DEFAULTS, **variables}
-
-    def lookup(kind: str, name: str, *, rstrip: bool = True) -> str:
-        if kind == "ansible.builtin.template":
-            return environment().get_template(name).render(values)
-        assert (kind, rstrip) == ("ansible.builtin.file", False)
-        return Path(name).read_text()
-
-    values["haproxy_checks"] = rendered(COMPUTED["haproxy_checks"], values)
-    files = expression(COMPUTED["haproxy_files"])(**{**COMPUTED, **values})
-    return {file["path"]: template(file["content"]).render(**values, lookup=lookup) for file in files}
-
 
 # --- the configuration, read ------------------------------------------------------------------------------------------
 
@@ -492,7 +432,7 @@ def every_server_is_checked(rendered: Rendered) -> None:
     configuration = rendered.configuration
     for name, section in configuration.of("backend").items():
         if not section.all("server"):
-            assert name in ("clients", "nothing", "extra")
+            assert name in ("clients", "credentials", "nothing", "extra")
             continue
         if name in ("acme", "acme_here"):
             # Nobody listens there but while a challenge is on.
@@ -542,6 +482,8 @@ def limits_hold_for_everybody_but_the_exempt(rendered: Rendered) -> None:
     limits = rendered.given("limits")
     for name, section in rendered.configuration.of("frontend").items():
         rules = section.all("tcp-request connection")
+        disguised, *rules = rules
+        assert disguised == "reject if { src 2002::/16 ::/96 64:ff9b::/96 } !{ src ::1 }", name
         if name == "metrics":
             assert rules == ["reject unless { src -f lists/monitoring_networks.list }"]
             continue
@@ -559,13 +501,21 @@ def limits_hold_for_everybody_but_the_exempt(rendered: Rendered) -> None:
 
 
 @invariant
+def no_service_takes_all_connections(rendered: Rendered) -> None:
+    (most,) = map(int, rendered.configuration.of("global")[""].all("maxconn"))
+    for name, section in rendered.configuration.of("frontend").items():
+        (share,) = map(int, section.all("maxconn"))
+        assert 0 < share <= (50 if name == "metrics" else most * 3 // 4), name
+
+
+@invariant
 def closed_directories_and_health_pages_are_denied_before_anything_is_passed_on(rendered: Rendered) -> None:
     closed = [entry for entry in rendered.given("virtual_directories") if entry.get("closed")]
     assert rendered.lines("lists/closed_directories.list") == [entry["path"].lower().strip("/") for entry in closed]
     if rendered.has_exchange:
         lines = rendered.configuration.of("frontend")["https"].lines
         before = lines[: next(number for number, line in enumerate(lines) if line.startswith("use_backend"))]
-        for what in ("-f lists/closed_directories.list", "-m end /healthcheck.htm"):
+        for what in ("-f lists/closed_directories.list", "-m sub healthcheck.htm"):
             (rule,) = (line for line in before if what in line)
             assert rule.startswith("http-request deny ")
             assert rule.endswith("} !admin")

@@ -18,10 +18,8 @@ def test_a_check_on_bare_hosts_shows_every_change_and_makes_none(lab: Lab) -> No
     for file in (
         "action.d/postern-ban.conf",
         "filter.d/postern-closed.conf",
-        "filter.d/postern-haproxy-held.conf",
         "filter.d/postern-haproxy-logons.conf",
         "jail.d/postern-closed.local",
-        "jail.d/postern-haproxy-held.local",
         "jail.d/postern-haproxy-logons.local",
         "jail.d/postern-sshd.local",
     ):

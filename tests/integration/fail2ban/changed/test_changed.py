@@ -36,13 +36,11 @@ SSH: dict[str, Any] = {
 def test_what_left_the_variables_is_gone(lab: Lab, gateway: str) -> None:
     assert active(lab, gateway) == ["haproxy-logons", "own", "sshd"]
     listed = "\n".join(files(lab, gateway))
-    for name in ("jail.d/postern-closed.local", "jail.d/postern-haproxy-held.local", "filter.d/postern-closed.conf"):
+    for name in ("jail.d/postern-closed.local", "filter.d/postern-closed.conf"):
         assert f"/{name}" not in listed
-    assert "/filter.d/postern-haproxy-held.conf" not in listed
     tables = lab.exec(gateway, ["nft", "list", "tables"]).stdout
     assert "f2b-sshd" in tables
     assert "f2b-closed" not in tables
-    assert "f2b-haproxy-held" not in tables
 
 
 def test_a_jail_of_somebody_else_stays(lab: Lab, gateway: str) -> None:

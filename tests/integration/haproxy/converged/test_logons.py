@@ -158,7 +158,12 @@ def test_failed_logons_are_counted_for_each_client(lab: Lab, gateway: str, stran
     # So many may fail, wherever the form is sent to …
     forms = ["/owa/auth.owa", "/OWA//Auth.OWA", "/owa/%61uth.owa?x"]
     bad = [form(lab, gateway, sources["form"], wrong, path) for path in forms]
-    bad += [ways[name](sources[name], wrong) for name in ("basic", "ntlm") for _ in range(MOST_FAILED_LOGONS)]
+    # (Each with another password: the same one again is no guess.)
+    bad += [
+        ways[name](sources[name], f"{wrong}{number}")
+        for name in ("basic", "ntlm")
+        for number in range(MOST_FAILED_LOGONS)
+    ]
     refused = ask(lab, "client", *bad)
     assert [status(answer) for answer in refused] == [302] * 3 + [401] * 6
     assert all("reason=2" in answer["headers"]["location"] for answer in refused[:3])
@@ -198,6 +203,17 @@ def test_a_wrapped_ntlm_logon_is_counted_too(lab: Lab, gateway: str, strangers: 
     ]
     answers = ask(lab, "client", *probes)
     assert [answer["status"] for answer in answers] == [401] * (4 + MOST_FAILED_LOGONS) + [429]
+
+
+def test_outlook_with_its_own_credentials_first_is_never_held(lab: Lab, gateway: str, strangers: Strangers) -> None:
+    source, right = strangers.address(), lab.secrets()["mailbox"]
+    probes = [
+        ntlm(lab, gateway, [EWS], password, source=source)
+        for _ in range(2 * MOST_FAILED_LOGONS)
+        for password in ("its own", right)
+    ]
+    steps = [answer["answers"][0]["steps"] for answer in ask(lab, "client", *probes)]
+    assert steps == [[401, 401], [401, 200]] * (2 * MOST_FAILED_LOGONS)
 
 
 def test_administrators_may_err(lab: Lab, gateway: str) -> None:
