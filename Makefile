@@ -80,6 +80,10 @@ bench: setup ## Measure, and compare with a bare configuration
 	@$(LAB) up
 	@python tests/benchmarks/bench.py
 
+.PHONY: archive
+archive: environment ## The archive as Galaxy, antsibull-docs and reuse see it; REPOSITORY= and VERSION= keep one for a release
+	@python tests/publish/archive.py --repository "$(REPOSITORY)" --version "$(VERSION)"
+
 .PHONY: lab
 lab: setup ## Bring the lab up; what works already is left alone
 	@$(LAB) up

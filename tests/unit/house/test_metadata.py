@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from tools import changelog_names
 
 
 @pytest.fixture(scope="module")
@@ -42,12 +43,22 @@ def test_changelog_fragments_are_well_formed(root: Path) -> None:
 def test_changelog_is_the_one_that_its_data_make(root: Path, tmp_path: Path) -> None:
     for name in ("galaxy.yml", "CHANGELOG.rst"):
         shutil.copy(root / name, tmp_path / name)
-    for name in ("changelogs", "plugins", "meta"):
+    for name in ("changelogs", "plugins", "roles", "meta"):
         shutil.copytree(root / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     result = antsibull_changelog(tmp_path, "generate")
     assert result.returncode == 0, result.stdout + result.stderr
     assert (root / "CHANGELOG.rst").read_text() == (tmp_path / "CHANGELOG.rst").read_text(), (
         "CHANGELOG.rst was edited by hand: change changelogs/changelog.yaml and run `antsibull-changelog generate`."
+    )
+
+
+def test_changelog_names_every_role_and_plugin_in_its_own_words(root: Path) -> None:
+    said = set(changelog_names.named((root / changelog_names.DATA).read_text()))
+    made = set(changelog_names.named(changelog_names.made()[changelog_names.DATA]))
+    assert {kind for kind, *_ in made} >= {"module", "filter", "role"}
+    assert said == made, (
+        f"The changelog is wrong about {', '.join(sorted({name for _, name, _ in said ^ made}))}: "
+        "run `python tests/tools/changelog_names.py`."
     )
 
 

@@ -16,11 +16,13 @@ COLLECTION = "postern.mail_gateway"
 PYTHON_FILES = sorted(path for path in (ROOT / "plugins").rglob("*.py") if path.stat().st_size)
 LOGIC = [path for path in PYTHON_FILES if {"module_utils", "plugin_utils"} & set(path.parts)]
 VERSION = yaml.safe_load((ROOT / "galaxy.yml").read_text())["version"]
+# REUSE-IgnoreStart
 HEADER = [
     "# Copyright (c) 2026 postern.mail_gateway contributors",
     "# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)",
     "# SPDX-License-Identifier: GPL-3.0-or-later",
 ]
+# REUSE-IgnoreEnd
 
 
 def relative(path: Path) -> str:
