@@ -297,8 +297,14 @@ def websites_are_distinct(site: Site, problems: Problems) -> None:
 
 
 def _website_server(site: Site, server: Node, problems: Problems) -> None:
-    """A site on the gateway itself can't have a port that HAProxy takes."""
+    """A site's server is no Exchange server, and one on the gateway itself has no port that HAProxy takes."""
     address, port = server["address"], server["port"]
+    exchange = {one.address: one.name for one in site.servers} | dict.fromkeys(site.exchange_hostnames, "Exchange")
+    if address.value in exchange:
+        text = (
+            f"which is {exchange[address.value]}: all of it would be open to everybody; a website needs another server"
+        )
+        problems.unfit(address.path, address.raw, text)
     own = {own for gateway in site.gateways for own in (gateway.egress, gateway.relay, gateway.reached_at)}
     own.update(site.tree["service_addresses"].values)
     here = address.value == "localhost" or getattr(address.value, "is_loopback", False) or address.value in own
@@ -312,7 +318,8 @@ def ports_are_free(site: Site, problems: Problems) -> None:
     """No port has two owners: metrics, sshd, what is published."""
     published = site.published_ports
     node = site.tree["metrics_port"]
-    taken = {**published, **dict.fromkeys([schema.SSH_PORT, *site.tree["ssh"]["ports"].values], "ssh")}
+    taken = {**published, schema.ACME_PORT: "the ACME client"}
+    taken = {**taken, **dict.fromkeys([schema.SSH_PORT, *site.tree["ssh"]["ports"].values], "ssh")}
     if node.value in taken:
         problems.unfit(node.path, node.raw, f"which is the port of {taken[node.value]}; choose another, such as 8404")
     for port in site.tree["ssh"]["ports"].value:

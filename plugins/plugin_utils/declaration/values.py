@@ -95,6 +95,12 @@ _SPECIAL = tuple(
     )
 )
 _MAPPED = _span(ipaddress.IPv6Network("::ffff:0:0/96"))
+# IPv6 addresses that wrap an IPv4 one: compatible, mapped (RFC 4291 2.5.5), 6to4 (RFC 3056), NAT64 (RFC 6052). HAProxy
+# takes some of them for that one in a list, and looks every IPv4 client up as a mapped one.
+_WRAPPED = tuple(
+    (network, _span(ipaddress.IPv6Network(network)))
+    for network in ("::/96", "::ffff:0:0/96", "2002::/16", "64:ff9b::/96")
+)
 
 
 class Unfit(ValueError):
@@ -481,6 +487,12 @@ def _refuse_special(network: Network) -> None:
     for special, text in _SPECIAL:
         if span.within(special):
             raise Unfit(text)
+    for name, wrapped in _WRAPPED if network.prefixlen else ():
+        if span.within(wrapped):
+            raise Unfit(f"but must not be in {name}, whose addresses wrap an IPv4 one; write the IPv4 that is meant")
+        # (2000::/3 is all of the Internet, and a rule's to judge.)
+        if wrapped.within(span) and name != "2002::/16":
+            raise Unfit(f"but must not hold {name}, which stands for IPv4 addresses; write the networks that are meant")
 
 
 def _why_no_address(text: str, expected: str) -> str:

@@ -13,7 +13,6 @@ from ..declaration.site import EXCHANGE_CERTIFICATE, Site, Website
 from ..declaration.tree import Gateway
 from .role import Derived, Opening, texts
 
-ACME_PORT = 8402
 _ANY_OF_FAMILY = {4: "0.0.0.0/0", 6: "::/0"}
 
 
@@ -49,7 +48,7 @@ def derive_haproxy(site: Site, gateway: Gateway) -> Derived:
             {"name": one.name, "names": list(one.names), "file": one.file} for one in site.certificates
         ],
         # Challenges are passed on to the client that asked for them.
-        "haproxy_acme_port": ACME_PORT if site.issued_certificates else 0,
+        "haproxy_acme_port": schema.ACME_PORT if site.issued_certificates else 0,
         "haproxy_acme_peers": in_order(peer.peer_address for peer in site.peers(gateway) if peer.peer_address),
     }
     return Derived(variables, _openings(site))

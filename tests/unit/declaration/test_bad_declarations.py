@@ -761,6 +761,148 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
         ],
     ),
     (
+        {"admin_networks": ["::/64", "198.51.100.0/24"]},
+        [
+            'mail_gateway.admin_networks[0] is "::/64", but must not hold ::/96, which stands for IPv4 addresses; write the networks that are meant.'
+        ],
+    ),
+    (
+        {"monitoring_networks": ["::/64", "198.51.100.0/24"]},
+        [
+            'mail_gateway.monitoring_networks[0] is "::/64", but must not hold ::/96, which stands for IPv4 addresses; write the networks that are meant.'
+        ],
+    ),
+    (
+        {"smtp.relay_clients": ["::/64", "198.51.100.0/24"]},
+        [
+            'mail_gateway.smtp.relay_clients[0] is "::/64", but must not hold ::/96, which stands for IPv4 addresses; write the networks that are meant.'
+        ],
+    ),
+    (
+        {"admin_networks": ["::/8", "198.51.100.0/24"]},
+        [
+            'mail_gateway.admin_networks[0] is "::/8", but must not hold ::/96, which stands for IPv4 addresses; write the networks that are meant.'
+        ],
+    ),
+    (
+        {"monitoring_networks": ["::/8", "198.51.100.0/24"]},
+        [
+            'mail_gateway.monitoring_networks[0] is "::/8", but must not hold ::/96, which stands for IPv4 addresses; write the networks that are meant.'
+        ],
+    ),
+    (
+        {"smtp.relay_clients": ["::/8", "198.51.100.0/24"]},
+        [
+            'mail_gateway.smtp.relay_clients[0] is "::/8", but must not hold ::/96, which stands for IPv4 addresses; write the networks that are meant.'
+        ],
+    ),
+    (
+        {"admin_networks": ["::10.1.1.1", "198.51.100.0/24"]},
+        [
+            'mail_gateway.admin_networks[0] is "::10.1.1.1", but must not be in ::/96, whose addresses wrap an IPv4 one; write the IPv4 that is meant.'
+        ],
+    ),
+    (
+        {"monitoring_networks": ["::10.1.1.1", "198.51.100.0/24"]},
+        [
+            'mail_gateway.monitoring_networks[0] is "::10.1.1.1", but must not be in ::/96, whose addresses wrap an IPv4 one; write the IPv4 that is meant.'
+        ],
+    ),
+    (
+        {"smtp.relay_clients": ["::10.1.1.1", "198.51.100.0/24"]},
+        [
+            'mail_gateway.smtp.relay_clients[0] is "::10.1.1.1", but must not be in ::/96, whose addresses wrap an IPv4 one; write the IPv4 that is meant.'
+        ],
+    ),
+    (
+        {"admin_networks": ["2002::/16", "198.51.100.0/24"]},
+        [
+            'mail_gateway.admin_networks[0] is "2002::/16", but must not be in 2002::/16, whose addresses wrap an IPv4 one; write the IPv4 that is meant.'
+        ],
+    ),
+    (
+        {"monitoring_networks": ["2002::/16", "198.51.100.0/24"]},
+        [
+            'mail_gateway.monitoring_networks[0] is "2002::/16", but must not be in 2002::/16, whose addresses wrap an IPv4 one; write the IPv4 that is meant.'
+        ],
+    ),
+    (
+        {"smtp.relay_clients": ["2002::/16", "198.51.100.0/24"]},
+        [
+            'mail_gateway.smtp.relay_clients[0] is "2002::/16", but must not be in 2002::/16, whose addresses wrap an IPv4 one; write the IPv4 that is meant.'
+        ],
+    ),
+    (
+        {"admin_networks": ["2002:ac14:1e19::1", "198.51.100.0/24"]},
+        [
+            'mail_gateway.admin_networks[0] is "2002:ac14:1e19::1", but must not be in 2002::/16, whose addresses wrap an IPv4 one; write the IPv4 that is meant.'
+        ],
+    ),
+    (
+        {"monitoring_networks": ["2002:ac14:1e19::1", "198.51.100.0/24"]},
+        [
+            'mail_gateway.monitoring_networks[0] is "2002:ac14:1e19::1", but must not be in 2002::/16, whose addresses wrap an IPv4 one; write the IPv4 that is meant.'
+        ],
+    ),
+    (
+        {"smtp.relay_clients": ["2002:ac14:1e19::1", "198.51.100.0/24"]},
+        [
+            'mail_gateway.smtp.relay_clients[0] is "2002:ac14:1e19::1", but must not be in 2002::/16, whose addresses wrap an IPv4 one; write the IPv4 that is meant.'
+        ],
+    ),
+    (
+        {"admin_networks": ["64:ff9b::/64", "198.51.100.0/24"]},
+        [
+            'mail_gateway.admin_networks[0] is "64:ff9b::/64", but must not hold 64:ff9b::/96, which stands for IPv4 addresses; write the networks that are meant.'
+        ],
+    ),
+    (
+        {"monitoring_networks": ["64:ff9b::/64", "198.51.100.0/24"]},
+        [
+            'mail_gateway.monitoring_networks[0] is "64:ff9b::/64", but must not hold 64:ff9b::/96, which stands for IPv4 addresses; write the networks that are meant.'
+        ],
+    ),
+    (
+        {"smtp.relay_clients": ["64:ff9b::/64", "198.51.100.0/24"]},
+        [
+            'mail_gateway.smtp.relay_clients[0] is "64:ff9b::/64", but must not hold 64:ff9b::/96, which stands for IPv4 addresses; write the networks that are meant.'
+        ],
+    ),
+    (
+        {"admin_networks": ["64:ff9b::a01:101", "198.51.100.0/24"]},
+        [
+            'mail_gateway.admin_networks[0] is "64:ff9b::a01:101", but must not be in 64:ff9b::/96, whose addresses wrap an IPv4 one; write the IPv4 that is meant.'
+        ],
+    ),
+    (
+        {"monitoring_networks": ["64:ff9b::a01:101", "198.51.100.0/24"]},
+        [
+            'mail_gateway.monitoring_networks[0] is "64:ff9b::a01:101", but must not be in 64:ff9b::/96, whose addresses wrap an IPv4 one; write the IPv4 that is meant.'
+        ],
+    ),
+    (
+        {"smtp.relay_clients": ["64:ff9b::a01:101", "198.51.100.0/24"]},
+        [
+            'mail_gateway.smtp.relay_clients[0] is "64:ff9b::a01:101", but must not be in 64:ff9b::/96, whose addresses wrap an IPv4 one; write the IPv4 that is meant.'
+        ],
+    ),
+    (
+        {"websites[0].servers[0].address": "10.10.0.21"},
+        [
+            'mail_gateway.websites[0].servers[0].address is "10.10.0.21", which is ex1: all of it would be open to everybody; a website needs another server.'
+        ],
+    ),
+    (
+        {"websites[0].servers[0].address": "mail.example.com"},
+        [
+            'mail_gateway.websites[0].servers[0].address is "mail.example.com", which is Exchange: all of it would be open to everybody; a website needs another server.'
+        ],
+    ),
+    (
+        {"metrics_port": 8402},
+        ["mail_gateway.metrics_port is 8402, which is the port of the ACME client; choose another, such as 8404."],
+    ),
+    (
         {"admin_networks": ["::ffff:0:0/96"]},
         [
             'mail_gateway.admin_networks[0] is "::ffff:0:0/96", but must be written as the IPv4 that it stands for; write 0.0.0.0/0.'
