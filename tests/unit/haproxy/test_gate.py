@@ -431,6 +431,20 @@ def test_an_answer_may_take_longer_than_a_client_may_be_silent(
             gate.close()
 
 
+def test_what_was_counted_lives_over_a_reload(haproxy: str, certificates: Path) -> None:
+    with TemporaryDirectory(prefix="hx") as folder, ExitStack() as stack:
+        gate = Gate(haproxy, certificates, Path(folder))
+        stack.callback(gate.close)
+        source = stranger()
+        for number in range(3):
+            gate.ask(source, EWS, "POST", BARE, Authorization=basic(f"{number}"))
+        # A process that has just begun first waits for one before it, and has nothing to hand on until then.
+        time.sleep(12)
+        before, gate.process = gate.process, gate.start("-sf", str(gate.process.pid))
+        before.wait(30)
+        assert gate.owes(source) == 3
+
+
 @pytest.mark.parametrize("port", [80, 443, 25, 587, 143, 993, 110, 995])
 def test_a_service_that_is_full_leaves_the_others_alone(haproxy: str, certificates: Path, port: int) -> None:
     with TemporaryDirectory(prefix="hx") as folder, ExitStack() as stack:

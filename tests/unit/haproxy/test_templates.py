@@ -432,7 +432,7 @@ def every_server_is_checked(rendered: Rendered) -> None:
     configuration = rendered.configuration
     for name, section in configuration.of("backend").items():
         if not section.all("server"):
-            assert name in ("clients", "credentials", "nothing", "extra")
+            assert name in ("clients", "credentials", "smtp_clients", "nothing", "extra")
             continue
         if name in ("acme", "acme_here"):
             # Nobody listens there but while a challenge is on.
@@ -487,7 +487,10 @@ def limits_hold_for_everybody_but_the_exempt(rendered: Rendered) -> None:
         if name == "metrics":
             assert rules == ["reject unless { src -f lists/monitoring_networks.list }"]
             continue
-        exempt, track, reject = rules
+        exempt, track, reject, *smtp = rules
+        most = limits.get("smtp_connections", 50)
+        own = ["track-sc1 src,ipmask(32,64) table smtp_clients", f"reject if {{ sc1_conn_cur gt {most} }}"]
+        assert smtp == (own if name == "smtp" else []), name
         assert exempt == f"accept if admin{' or relay_client' if name in rendered.relayed else ''}", name
         assert track == "track-sc0 src,ipmask(32,64) table clients", name
         assert f"{{ sc0_conn_cur gt {limits['connections']} }}" in reject, name

@@ -12,11 +12,11 @@ from urllib.parse import urlencode
 from uuid import uuid4
 
 import pytest
-from gateways import dropped_lines, fields, log
+from gateways import dropped_lines, fields, info, log
 
 from lab import Lab
 from probes import ask
-from probes.checks import EXCHANGE, MAIL, events, web
+from probes.checks import EXCHANGE, MAIL, events, wait_for, web
 from standin.ntlm import md4
 from strangers import Strangers
 
@@ -214,6 +214,19 @@ def test_outlook_with_its_own_credentials_first_is_never_held(lab: Lab, gateway:
     ]
     steps = [answer["answers"][0]["steps"] for answer in ask(lab, "client", *probes)]
     assert steps == [[401, 401], [401, 200]] * (2 * MOST_FAILED_LOGONS)
+
+
+def test_a_reload_forgives_nobody(lab: Lab, gateway: str, strangers: Strangers) -> None:
+    source = strangers.address()
+    wrong = [basic(lab, gateway, source, f"wrong{number}") for number in range(MOST_FAILED_LOGONS)]
+    assert [answer["status"] for answer in ask(lab, "client", *wrong)] == [401] * MOST_FAILED_LOGONS
+    # A process that has just begun has nothing to hand on until it has waited for one before it.
+    assert wait_for(lambda: int(info(lab, gateway)["Uptime_sec"]) > 12)
+    before = info(lab, gateway)["Pid"]
+    lab.exec(gateway, ["systemctl", "reload", "haproxy"])
+    assert wait_for(lambda: info(lab, gateway)["Pid"] != before)
+    (late,) = ask(lab, "client", basic(lab, gateway, source, lab.secrets()["mailbox"]))
+    assert late["status"] == 429
 
 
 def test_administrators_may_err(lab: Lab, gateway: str) -> None:
