@@ -17,6 +17,7 @@ GROUPS = {
     "dns": "DNS of mail",
     "auto": "Autodiscover",
     "bl": "Block lists",
+    "tls": "Certificates and TLS",
 }
 
 _TABLE = (
@@ -255,6 +256,56 @@ _TABLE = (
         {"": "{subject} can't be used from here ({reason}): ask by a resolver of your own, or with a key."},
         "RFC 5782, section 5",
         "Where it isn't so, nothing of that list is tested.",
+    ),
+    Check(
+        "tls.chain",
+        "the certificate of every TLS port, STARTTLS included",
+        "verified by the authorities that the place trusts",
+        MUST,
+        {
+            "name": "{subject} presents a certificate for {names}, and not for {name}: add it to the certificate.",
+            "expired": "The certificate of {subject} ended on {date}: renew it now.",
+            "not_yet": "The certificate of {subject} begins on {date} only: set its clock or yours right, or wait.",
+            "clock": "The clock of {place} is {minutes} minutes off those of the gateways, so that nobody can judge "
+            "the certificate of {subject} there: set up time synchronisation.",
+            "self_signed": "{subject} presents a certificate that it signed itself: get one from an authority.",
+            "root": "{place} doesn't know the authority {issuer} of {subject}: get a certificate from a public one, or "
+            "have {place} trust it.",
+            "intermediate": "{subject} sends its own certificate alone, and {place} doesn't know its issuer {issuer}: "
+            "add that of {issuer}, or have {place} trust it where it is a root.",
+            "other": "The certificate of {subject} doesn't verify, because {reason}.",
+        },
+        "RFC 5280, section 6; RFC 9525",
+        "A wrong clock is told apart from a wrong certificate by the clocks of the gateways.",
+    ),
+    Check(
+        "tls.expiry",
+        "the end of the certificate of every TLS port",
+        "more than a tenth of its lifetime left",
+        MUST,
+        {
+            "": "The certificate of {subject} ends on {date}, and nobody has renewed it: renew it now.",
+            "overdue": "The certificate of {subject} should be renewed by now (it ends on {date}).",
+        },
+        "RFC 5280, section 4.1.2.5",
+        "Less than a fifth is a warning. Fractions, since there are certificates of six days.",
+    ),
+    Check(
+        "tls.key",
+        "the key and the signature of the certificate of every TLS port",
+        "RSA of 2048 bits or more, or EC of 256; no SHA-1",
+        MUST,
+        {"": "{subject} presents a certificate with {reason}: issue another one, with a key of 2048 bits."},
+        "CA/Browser Forum, Baseline Requirements, section 6.1.5",
+    ),
+    Check(
+        "tls.old_versions",
+        "a hello by hand for SSL 3, TLS 1.0 and TLS 1.1 on every TLS port",
+        "refused",
+        SHOULD,
+        {"": "{subject} still offers {versions}: turn it off there."},
+        "RFC 8996",
+        "A note on port 25, where mail without TLS would be the alternative.",
     ),
 )
 

@@ -246,5 +246,5 @@ def test_html_of_75_domains_is_small_and_says_each_outcome_in_words() -> None:
     domains = [DOMAIN, *(f"customer-{number}.{DOMAIN}" for number in range(74))]
     text = as_html(report(*rows, *many), domains)
     assert len(text.encode()) < 300_000
-    assert len(re.findall(r'<th scope="row">', text)) == 75
+    assert len(re.findall(r'<th scope="row">[a-z]', text)) == 75
     assert len(re.findall('<td class="fail">✗ failed</td>', text)) == 75
