@@ -220,7 +220,7 @@ def now() -> str:
 
 def moment(seconds: float) -> str:
     """Return seconds since 1970 as a time in UTC."""
-    return dt.datetime.fromtimestamp(seconds, dt.UTC).isoformat(timespec="seconds")
+    return dt.datetime.fromtimestamp(seconds, dt.timezone.utc).isoformat(timespec="seconds")
 
 
 # --- files ----------------------------------------------------------------------------------------------------------
@@ -431,7 +431,7 @@ def judge(bundle: Bundle, wanted: Wanted, settings: Settings, at: float | None =
 def judge_chain(bundle: Bundle, settings: Settings) -> None:
     """Refuse a chain that isn't in order, isn't valid, or isn't there."""
     subjects = [hashes(block) for block in bundle.chain]
-    for number, ((_, issuer), (subject, _)) in enumerate(itertools.pairwise(subjects), 1):
+    for number, ((_unused, issuer), (subject, _unused)) in enumerate(itertools.pairwise(subjects), 1):
         if issuer != subject:
             raise Refused(
                 f"Certificate {number + 1} of the chain didn't sign certificate {number}; the order is wrong."
@@ -839,7 +839,7 @@ def certbot_command(settings: Settings, wanted: Wanted) -> list[str]:
 
 def forget_account(settings: Settings) -> bool:
     """Put the account aside that an authority no longer knows, so that certbot makes another; tell whether it was."""
-    host, _, path = settings.authority.removeprefix("https://").partition("/")
+    host, _unused, path = settings.authority.removeprefix("https://").partition("/")
     folder = Path(settings.lineages, "accounts", host, path)
     if not path or not folder.is_dir():
         return False
@@ -1303,7 +1303,7 @@ def handed(pem: bytes, host: str, authority: str) -> bytes:
 
 def whole(content: bytes) -> tuple[bytes, dict[str, Any]]:
     """Return the PEM that a peer handed over and what it said of it; Refused where it isn't whole."""
-    first, _, pem = content.partition(b"\n")
+    first, _unused, pem = content.partition(b"\n")
     try:
         said = json.loads(first.removeprefix(HANDED.encode())) if first.startswith(HANDED.encode()) else None
     except ValueError:
@@ -1337,7 +1337,8 @@ def take(folder: Path) -> Iterator[tuple[str, bytes | str]]:
             try:
                 os.unlink(entry, dir_fd=base)
             except OSError:
-                shutil.rmtree(entry, ignore_errors=True, dir_fd=base)
+                # Through the descriptor; rmtree itself takes one from Python 3.11 on.
+                shutil.rmtree(f"/proc/self/fd/{base}/{entry}", ignore_errors=True)
             yield re.sub(r"[^\w.*-]", "?", entry.removesuffix(".pem"))[:100], content
     finally:
         os.close(base)
@@ -1373,7 +1374,7 @@ METRICS = (
 
 def metrics(found: Iterable[dict[str, Any]]) -> str:
     """Return what the node exporter's textfile collector reads."""
-    values: dict[str, list[tuple[str, float]]] = {name: [] for name, _ in METRICS}
+    values: dict[str, list[tuple[str, float]]] = {name: [] for name, _unused in METRICS}
 
     def seconds(text: str) -> float:
         return dt.datetime.fromisoformat(text).timestamp() if text else 0.0

@@ -33,7 +33,7 @@ UNITS = Path("/etc/systemd/system")
 
 def now() -> str:
     """Return the time in UTC, as in ``2026-01-31T12:00:00+00:00``."""
-    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+    return dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds")
 
 
 def read(path: Path) -> dict[str, Any] | None:
