@@ -84,6 +84,10 @@ bench: setup ## Measure, and compare with a bare configuration
 archive: environment ## The archive as Galaxy, antsibull-docs and reuse see it; REPOSITORY= and VERSION= keep one for a release
 	@python tests/publish/archive.py --repository "$(REPOSITORY)" --version "$(VERSION)"
 
+.PHONY: sanity
+sanity: environment ## ansible-test sanity, as far as it runs without containers
+	@python tests/publish/sanity.py
+
 .PHONY: lab
 lab: setup ## Bring the lab up; what works already is left alone
 	@$(LAB) up

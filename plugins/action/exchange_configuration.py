@@ -87,7 +87,7 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Read, plan, apply and confirm; see ``ActionBase.run``."""
         result: dict[str, Any] = super().run(tmp, task_vars)
-        _, arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)
+        _unused, arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)
         self._task_vars = task_vars or {}
         try:
             result.update(self._configure(arguments))

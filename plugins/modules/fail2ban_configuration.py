@@ -433,7 +433,7 @@ class Fail2Ban:
         journal = run("journalctl", "--unit", SERVICE, "--lines", "50", "--output", "cat", "--no-pager").stdout
         log = run("tail", "--lines", "200", str(LOG)).stdout
         lines = [line.partition("ERROR") for line in (journal + log).splitlines()]
-        return [" ".join(text.split()).rstrip(".") for _, error, text in lines if error]
+        return [" ".join(text.split()).rstrip(".") for _unused, error, text in lines if error]
 
 
 def running_jails(answer: dict[str, Any]) -> dict[str, Any] | None:

@@ -150,7 +150,7 @@ class Jail:
 
 def _socket(ports: str) -> str:
     """Return ss's expression for a port or a range."""
-    first, _, last = ports.partition("-")
+    first, _unused, last = ports.partition("-")
     return f"( sport >= :{first} and sport <= :{last} )" if last else f"sport = :{first}"
 
 

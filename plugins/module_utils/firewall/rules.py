@@ -124,7 +124,7 @@ def parse_rules(text: str, family: int, name: str) -> list[Rule]:
 
 
 def _parse_tuple(line: str, family: int, where: str) -> Rule:
-    body, _, comment = _TUPLE.sub("", line).partition(" comment=")
+    body, _unused, comment = _TUPLE.sub("", line).partition(" comment=")
     fields = body.split()
     action = _ACTION.match(fields[0]) if fields else None
     direction = _INTERFACES.match(fields[-1]) if len(fields) in (7, 9) else _INTERFACES.match("in")
@@ -359,7 +359,7 @@ def _of_application(
             text = f"{where} names the application {name!r}, of which there is no profile in /etc/ufw/applications.d"
             raise RuleError(f"{text}; 'ufw app list' shows those that are.")
         entries = [entry.partition("/") for entry in profiles[name]] if name else [("any", "", "")]
-        ports.append([(port, protocol or "any") for port, _, protocol in entries])
+        ports.append([(port, protocol or "any") for port, _unused, protocol in entries])
     if destination and destination == source:
         pairs = [(one, one) for one in ports[0]]
     else:
@@ -556,7 +556,7 @@ def _holds(ports: str, port: int) -> bool:
     if ports == "any":
         return True
     for part in ports.split(","):
-        low, _, high = part.partition(":")
+        low, _unused, high = part.partition(":")
         if int(low) <= port <= int(high or low):
             return True
     return False

@@ -200,7 +200,7 @@ def drop_in(
         mapped = [f"::ffff:{one.network_address}/{96 + one.prefixlen}" for one in exempt if one.version == 4]
         lines += [f"PerSourcePenaltyExemptList {','.join([*map(str, exempt), *mapped])}", ""]
     free = checked_settings(wanted.settings, "sshd_settings")
-    given = {keyword.lower() for keyword, _ in free}
+    given = {keyword.lower() for keyword, _unused in free}
     lines += [f"HostKey {path}" for path in host_keys]
     for keyword, (name, names) in ALGORITHMS.items():
         older = OLDER_KEY_EXCHANGES if keyword == "KexAlgorithms" and wanted.older_clients else []
@@ -283,7 +283,7 @@ def effective(text: str) -> dict[str, list[str]]:
     """Return what ``sshd -T`` printed: keyword in lower case → its values."""
     found: dict[str, list[str]] = {}
     for line in text.splitlines():
-        keyword, _, value = line.partition(" ")
+        keyword, _unused, value = line.partition(" ")
         found.setdefault(keyword.lower(), []).append(value)
     return found
 

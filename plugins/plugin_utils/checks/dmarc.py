@@ -140,7 +140,7 @@ def organisation(ask: Ask, domain: str) -> str:
     names = walk(domain)
     best = names[0]
     for number, name in enumerate(names):
-        record, _ = at(ask, name)
+        record, _unused = at(ask, name)
         if record is None:
             continue
         says = record.values.get("psd", "u").lower()
@@ -164,7 +164,7 @@ def discover(ask: Ask, domain: str) -> Found:
         return Found(own, domain, asked=(domain,))
     above = organisation(ask, domain)
     if above != domain.lower().removesuffix("."):
-        record, _ = at(ask, above)
+        record, _unused = at(ask, above)
         return Found(record, above, several, (domain, above))
     return Found(None, "", several, (domain,))
 

@@ -92,7 +92,9 @@ class Server:
     """
 
     def __init__(self, servers: Sequence[str], *, timeout: float = 3, recursive: bool = True) -> None:
-        self._servers = [(host, int(port or 53)) for host, _, port in (server.partition("#") for server in servers)]
+        self._servers = [
+            (host, int(port or 53)) for host, _unused, port in (server.partition("#") for server in servers)
+        ]
         self._timeout = timeout
         self._recursive = recursive
 
@@ -113,7 +115,7 @@ class Server:
         if not self._recursive:
             question.flags &= ~dns.flags.RD
         try:
-            reply, _ = dns.query.udp_with_fallback(question, host, self._timeout, port, ignore_unexpected=True)
+            reply, _unused = dns.query.udp_with_fallback(question, host, self._timeout, port, ignore_unexpected=True)
         except dns.exception.Timeout:
             return Answer(Kind.FAILED, reason=f"{host} doesn't answer")
         except (OSError, dns.exception.DNSException) as error:
@@ -162,7 +164,7 @@ class Zones:
         if not is_name(name):
             return NO_NAME
         followed = name
-        for _ in range(8):
+        for _unused in range(8):
             addresses = [f"{one}#{self._port}" for found in self.servers_of(followed).values() for one in found]
             if not addresses:
                 return Answer(Kind.FAILED, reason=f"nobody says which name servers {followed} has")

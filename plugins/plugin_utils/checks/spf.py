@@ -172,7 +172,7 @@ def _check_macros(text: str, word: str) -> None:
     """Refuse what isn't a macro-string."""
     if not _LITERAL.fullmatch(_MACRO.sub("", text)):
         raise SyntaxProblem(f"{word} has a % that begins no macro, or a character that has no place there")
-    for letter, digits, _, _, plain in _MACRO.findall(text):
+    for letter, digits, _unused, _unused, plain in _MACRO.findall(text):
         if not plain and (letter.lower() not in _LETTERS or (digits and int(digits) == 0)):
             raise SyntaxProblem(f"{word} has a macro that there isn't")
 
@@ -304,7 +304,7 @@ class _Evaluation:
         letter, digits, reverse, delimiters, plain = found.groups()
         if plain:
             return {"%": "%", "_": " ", "-": "%20"}[plain]
-        local, _, of_sender = self._sender.rpartition("@")
+        local, _unused, of_sender = self._sender.rpartition("@")
         exploded = self._address.exploded.replace(":", "")
         values = {
             "s": self._sender,

@@ -252,7 +252,8 @@ def _read_list(option: Option, path: str, value: Any, problems: Problems) -> lis
         raise Unfit("but must be a list")
     if len(value) < option.at_least:
         raise Unfit("but must have at least one entry")
-    assert option.elements is not None
+    if option.elements is None:
+        raise AssertionError(option)
     nodes = [read(option.elements, f"{path}[{index}]", entry, problems) for index, entry in enumerate(value)]
     return _once_each([node for node in nodes if node.given], option.elements.type, problems)
 

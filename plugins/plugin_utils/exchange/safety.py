@@ -314,7 +314,7 @@ def connections(listeners: Sequence[Listener], neighbourhood: Neighbourhood) -> 
     for who, entry in known:
         winner = choose(listeners, entry.version, 0, port, entry)
         rows.append({"who": who, "address": str(entry), **_allowed(winner)})
-    others = [entry for _, entry in known]
+    others = [entry for _unused, entry in known]
     internet = {
         winner.name: winner
         for version in (4, 6)

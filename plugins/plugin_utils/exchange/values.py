@@ -156,7 +156,7 @@ def _or_unlimited(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 _UNITS = {"": 1, "B": 1, "KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30, "TB": 1 << 40}
 # "36 MB (37,748,736 bytes)": the number in brackets is exact; its separators are those of the server's language.
-_WITH_BYTES = re.compile(r"[^(]*\(([0-9][0-9.,'’\s]*)\s*\w+\)\s*", re.UNICODE)
+_WITH_BYTES = re.compile(r"[^(]*\(([0-9][0-9.,'\u2019\s]*)\s*\w+\)\s*", re.UNICODE)
 
 
 def read_size(value: Any) -> int:
@@ -322,7 +322,7 @@ class Binding(NamedTuple):
 def read_binding(value: Any) -> Binding:
     """An address and a port: ``0.0.0.0:25``, ``[::]:25``."""
     if isinstance(value, str):
-        host, _, port = value.strip().rpartition(":")
+        host, _unused, port = value.strip().rpartition(":")
         if host.startswith("[") == host.endswith("]") and re.fullmatch(r"[0-9]{1,5}", port, re.ASCII):
             try:
                 address = _address(host.strip("[]"))

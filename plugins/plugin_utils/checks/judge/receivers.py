@@ -47,13 +47,13 @@ def mx(ask: Ask, domain: str, place: str, host: str, service: Sequence[str]) -> 
             yield one.unknown(domain, place, unknown)
         return
     came = ", ".join(f"{number} {name}" for number, name in records) or "none"
-    if any(name == "." for _, name in records):
+    if any(name == "." for _unused, name in records):
         yield null.failed(domain, place, came, host=host)
         yield check.not_tested(domain, place, "the domain says that it takes no mail")
         yield target.not_tested(domain, place, "the domain says that it takes no mail")
         return
     yield null.passed(domain, place, came)
-    found = {name: addresses(ask, name) for _, name in records}
+    found = {name: addresses(ask, name) for _unused, name in records}
     yield _mx(ask, domain, place, host, _sorted(service), records, found, came)
     yield _mx_target(domain, place, _sorted(service), found)
 
@@ -71,7 +71,7 @@ def _mx(
     check = CHECKS["dns.mx"]
     if not records:
         return check.failed(domain, place, came, host=host)
-    for _, name in records:
+    for _unused, name in records:
         if _is_address(name):
             return check.failed(domain, place, came, cause="literal", name=name, host=host)
         if canonical := ask(name, "A").canonical or ask(name, "AAAA").canonical:
@@ -81,7 +81,7 @@ def _mx(
             return check.unknown(domain, place, f"{name}: {unknown}")
         if not known:
             return check.failed(domain, place, came, cause="nowhere", name=name)
-    ours = {name for name, (known, _) in found.items() if set(known) & set(service)}
+    ours = {name for name, (known, _unused) in found.items() if set(known) & set(service)}
     lowest = [name for number, name in records if number == records[0][0]]
     if not ours:
         return check.failed(domain, place, came, cause="strange", first=lowest[0], host=host)
@@ -100,9 +100,9 @@ def _is_address(name: str) -> bool:
 
 def _mx_target(domain: str, place: str, service: Sequence[str], found: Mapping[str, tuple[Sequence[str], str]]) -> Row:
     check = CHECKS["dns.mx_target"]
-    if unknown := [f"{name}: {why}" for name, (_, why) in found.items() if why]:
+    if unknown := [f"{name}: {why}" for name, (_unused, why) in found.items() if why]:
         return check.unknown(domain, place, unknown[0])
-    ours = {name: known for name, (known, _) in found.items() if set(known) & set(service)}
+    ours = {name: known for name, (known, _unused) in found.items() if set(known) & set(service)}
     if not ours:
         return check.not_tested(domain, place, "no MX record leads to a service address")
     for name, known in ours.items():
@@ -134,7 +134,7 @@ def mta_sts(ask: Ask, domain: str, place: str, fetched: policies.Fetched | None)
     came = f"{policy.mode}: {', '.join(policy.mx) or 'no server'}"
     if policy.mode == "none":
         return check.warned(domain, place, came, cause="testing", mode=policy.mode)
-    for _, name in records:
+    for _unused, name in records:
         if not policy.covers(name):
             return check.failed(domain, place, came, cause="uncovered", allowed=", ".join(policy.mx), name=name)
     if policy.mode != "enforce":
@@ -186,7 +186,7 @@ def autodiscover(ask: Ask, domain: str, place: str, service: Sequence[str], name
     if not answer.known:
         return check.unknown(domain, place, answer.reason)
     for record in answer.records:
-        _, _, port, target = record.split()
+        _unused, _unused, port, target = record.split()
         target = target.lower().removesuffix(".")
         came = f"_autodiscover._tcp leads to {target}, port {port}"
         if port == "443" and target in [one.lower() for one in names]:

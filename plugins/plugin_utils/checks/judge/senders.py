@@ -129,7 +129,8 @@ def dmarc(ask: Ask, domain: str, place: str) -> Iterator[Row]:
 
 def _policy(found: dmarc_records.Found, domain: str, place: str) -> Row:
     check, record = CHECKS["dns.dmarc"], found.record
-    assert record
+    if not record:
+        raise AssertionError(record)
     inherited = found.at != domain
     policy = record.for_subdomains() if inherited else record.policy
     came = f"{policy}, by _dmarc.{found.at}" if inherited else policy
