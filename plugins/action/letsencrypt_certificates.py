@@ -1,52 +1,12 @@
 # Copyright (c) 2026 postern.mail_gateway contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The controller's half of ``letsencrypt_certificates``: the authority's root, and gateways that are down."""
+"""The controller's half of ``letsencrypt_certificates``: the authority's root."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
-from ansible.errors import AnsibleConnectionFailure, AnsibleError
-from ansible.plugins.action import ActionBase
-
-from ..plugin_utils.guarded_action import short
+from ..plugin_utils.authority_action import AuthorityAction
 
 
-class ActionModule(ActionBase):
-    """Reads ``authority_ca_file`` into ``authority_ca`` and runs the module on the host.
-
-    By delegation one gateway asks another who it is. That the other one is down is no reason to leave this one alone.
-    """
-
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        arguments = dict(self._task.args)
-        name = arguments.pop("authority_ca_file", "")
-        if name:
-            try:
-                arguments["authority_ca"] = Path(self._find_needle("files", name)).read_text(encoding="utf-8")
-            except (AnsibleError, OSError, UnicodeDecodeError) as error:
-                reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
-                return {
-                    **result,
-                    "failed": True,
-                    "msg": f"letsencrypt_authority_ca_file '{name}' can't be read on the controller ({reason}); "
-                    "nothing was changed, give a readable PEM file with the authority's root.",
-                }
-        host = arguments.get("host")
-        is_other = arguments.get("state") == "identity" and host != (task_vars or {}).get("inventory_hostname")
-        try:
-            done = self._execute_module(module_args=arguments, task_vars=task_vars)
-        except AnsibleConnectionFailure as error:
-            if not is_other:
-                raise
-            done = {"failed": True, "msg": str(error)}
-        if not (is_other and done.get("failed")):
-            return {**result, **done}
-        sentence = (
-            f"{host} can't be asked who it is ({short(str(done['msg']))}); the other gateways keep what they know of "
-            "its keys, run this again when it is well."
-        )
-        return {**result, "changed": False, "identity": {}, "warnings": [sentence]}
+class ActionModule(AuthorityAction):
+    """Reads ``authority_ca_file`` and runs the module on the host."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..module_utils.certificates.configuration import known_identities
+from ..module_utils.certificates.identity import known_identities
 
 DOCUMENTATION = r"""
 name: certificate_accounts

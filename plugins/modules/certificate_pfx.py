@@ -67,8 +67,9 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.certificates.pfx import PfxError, encryption_for, make_pfx, new_password
-from ..module_utils.certificates.program import Refused, bundle_from
+from ..module_utils.certificates.pfx import encryption_for, make_pfx, new_password
+from ..module_utils.certificates.x509 import bundle_from
+from ..module_utils.host.errors import HostError
 
 
 def main() -> None:
@@ -87,7 +88,7 @@ def main() -> None:
         pfx = make_pfx(bundle.pem, password, encryption_for(module.params["windows"]), bundle.leaf.names[0])
     except OSError as error:
         module.fail_json(msg=f"{path} can't be read ({error.strerror}); name a certificate of this gateway.")
-    except (PfxError, Refused) as error:
+    except HostError as error:
         module.fail_json(msg=f"{path}: {error}")
     module.exit_json(
         changed=False, pfx=base64.b64encode(pfx).decode(), password=password, fingerprint=bundle.leaf.fingerprint

@@ -157,7 +157,6 @@ ignored_networks:
 """
 
 import contextlib
-import fcntl
 import shutil
 import tempfile
 import time
@@ -170,7 +169,6 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils.fail2ban.configuration import (
     ALWAYS_IGNORED,
     SETS,
-    Fail2BanError,
     Jail,
     culprit,
     differences,
@@ -181,14 +179,20 @@ from ..module_utils.fail2ban.configuration import (
     units,
 )
 from ..module_utils.fail2ban.server import ask, refusal
-from ..module_utils.host.commands import UnitError, run, start_with_host, starting_diff, starts_with_host
-from ..module_utils.host.files import Change, FileTransaction, TransactionError
-from ..module_utils.host.networks import NetworkError, networks
+from ..module_utils.host.commands import run
+from ..module_utils.host.errors import HostError
+from ..module_utils.host.files import diff_part
+from ..module_utils.host.locks import lock_path, locked
+from ..module_utils.host.modules import sentences
+from ..module_utils.host.networks import networks
 from ..module_utils.host.ssh_client import controller_address
+from ..module_utils.host.transaction import Change, FileTransaction
+from ..module_utils.host.units import is_active, start_with_host, starting_diff, starts_with_host
 
 FOLDER = Path("/etc/fail2ban")
 LOG = Path("/var/log/fail2ban.log")
-LOCK = Path("/run/postern-fail2ban.lock")
+LOCK = lock_path("fail2ban")
+BUSY = "Another run is changing Fail2Ban's configuration on this host; wait for it to end and run again."
 SERVICE = "fail2ban.service"
 GOES_ON = "Nothing was changed and Fail2Ban goes on as before"
 
@@ -222,7 +226,7 @@ class Fail2Ban:
             self.lost = {jail.name for jail in self.jails if jail.name in (running or {}) and not self.bans(jail)}
             starts = starts_with_host(SERVICE)
         elif not self.module.check_mode:
-            raise Fail2BanError("fail2ban is not installed on this host; install the package first.")
+            raise HostError("fail2ban is not installed on this host; install the package first.")
         due = bool(changes) or self.transaction.interrupted() or drift != ([], [])
         result: dict[str, Any] = {
             "changed": due or not starts,
@@ -251,7 +255,7 @@ class Fail2Ban:
             answer = ask(str(folder), self.names)
             reason = refusal(answer["tried"], str(folder))
             if reason:
-                raise Fail2BanError(f"Fail2Ban doesn't take the new configuration: {self.named(reason)}. {GOES_ON}.")
+                raise HostError(f"Fail2Ban doesn't take the new configuration: {self.named(reason)}. {GOES_ON}.")
             found: dict[str, Any] = answer["tried"]["jails"]
             for jail in self.jails:
                 self.refuse_overruled(jail, found.get(jail.name), folder)
@@ -282,7 +286,7 @@ class Fail2Ban:
         if done.returncode:
             said = [line.partition("ERROR")[2].strip() for line in (done.stderr + done.stdout).splitlines()]
             reason = "; ".join(dict.fromkeys(text.replace(f"{folder}/", "").rstrip(".") for text in said if text))
-            raise Fail2BanError(
+            raise HostError(
                 f"Fail2Ban doesn't take the new configuration: {self.named(reason or 'it gives no reason')}. {GOES_ON}."
             )
 
@@ -309,7 +313,7 @@ class Fail2Ban:
                 if path.is_file()
             ]
             name = culprit(texts, jail.name, setting, str(FOLDER / jail.file)) or f"Another file below {FOLDER}"
-            raise Fail2BanError(
+            raise HostError(
                 f"{name} wins over this role for the jail '{jail.name}': {setting} would be {would} instead of "
                 f"{should}. {GOES_ON}; remove the setting there."
             )
@@ -328,7 +332,7 @@ class Fail2Ban:
                 # What brings the unit may be about to be installed.
                 self.module.warn(f"{text}.")
             else:
-                raise Fail2BanError(f"{text}. {GOES_ON}; name the unit in journal_matches as the journal does.")
+                raise HostError(f"{text}. {GOES_ON}; name the unit in journal_matches as the journal does.")
 
     def unit(self, name: str) -> str:
         """Return why no line of the journal comes from a unit; empty if some may."""
@@ -360,7 +364,10 @@ class Fail2Ban:
             self.transaction.stage()
         active = self.active()
         self.transaction.swap()
-        reason = self.activate(wanted)
+        try:
+            reason = self.activate(wanted)
+        except HostError as error:  # something didn't end in time
+            reason = str(error).rstrip(".")
         if reason:
             self.transaction.restore()
             state = "Fail2Ban doesn't run, as before"
@@ -373,7 +380,7 @@ class Fail2Ban:
                 )
             else:
                 run("systemctl", "stop", SERVICE)
-            raise Fail2BanError(
+            raise HostError(
                 f"Fail2Ban can't run with the new configuration: {reason}. The old files are in place again and "
                 f"{state}; remove the cause and run again."
             )
@@ -381,7 +388,7 @@ class Fail2Ban:
 
     def active(self) -> bool:
         """Tell whether Fail2Ban runs."""
-        return run("systemctl", "is-active", "--quiet", SERVICE).returncode == 0
+        return is_active(SERVICE)
 
     def reload(self, *options: str) -> str:
         """Reload Fail2Ban, or start it; return an empty text, or why that didn't work."""
@@ -445,38 +452,17 @@ def running_jails(answer: dict[str, Any]) -> dict[str, Any] | None:
 def diff(changes: list[Change], drift: tuple[list[str], list[str]]) -> list[dict[str, str]]:
     """Return Ansible's diff: a part for each file, and one for the running server if only that differs."""
     parts = [
-        {
-            "before_header": str(FOLDER / change.path),
-            "after_header": str(FOLDER / change.path),
-            "before": (change.before or b"").decode("utf-8", "replace"),
-            "after": (change.after or b"").decode("utf-8", "replace"),
-        }
+        diff_part(
+            str(FOLDER / change.path),
+            *((content or b"").decode("utf-8", "replace") for content in (change.before, change.after)),
+        )
         for change in changes
     ]
     if not parts:
         before, after = drift if drift != ([], []) else (["files of a run that was cut short"], ["files in use"])
-        parts.append(
-            {
-                "before_header": "running Fail2Ban",
-                "after_header": "running Fail2Ban",
-                "before": "".join(f"{line}\n" for line in before),
-                "after": "".join(f"{line}\n" for line in after),
-            }
-        )
+        texts = ("".join(f"{line}\n" for line in lines) for lines in (before, after))
+        parts.append(diff_part("running Fail2Ban", *texts))
     return parts
-
-
-@contextlib.contextmanager
-def locked() -> Iterator[None]:
-    """Hold the lock that keeps two runs on one host apart; it goes with the process."""
-    with LOCK.open("w", encoding="utf-8") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise Fail2BanError(
-                "Another run is changing Fail2Ban's configuration on this host; wait for it to end and run again."
-            ) from error
-        yield
 
 
 def main() -> None:
@@ -517,13 +503,8 @@ def main() -> None:
         supports_check_mode=True,
     )
     result: dict[str, Any] = {}
-    try:
-        with locked():
-            result = Fail2Ban(module).run()
-    except (Fail2BanError, NetworkError, TransactionError, UnitError) as error:
-        module.fail_json(msg=str(error))
-    except OSError as error:
-        module.fail_json(msg=f"{error.filename or 'The host'}: {error.strerror}; see to it on the host and run again.")
+    with sentences(module), locked(LOCK, BUSY, 0):
+        result = Fail2Ban(module).run()
     module.exit_json(**result)
 
 

@@ -139,7 +139,6 @@ changed_files:
 """
 
 import base64
-import fcntl
 import hashlib
 import re
 import tempfile
@@ -161,22 +160,24 @@ from ..module_utils.haproxy.runtime import (
     with_source_lines,
 )
 from ..module_utils.host.commands import run
-from ..module_utils.host.files import Change, FileTransaction, ManagedFile, TransactionError
+from ..module_utils.host.errors import HostError
+from ..module_utils.host.files import make_folder
+from ..module_utils.host.locks import lock_path, locked
+from ..module_utils.host.modules import sentences
+from ..module_utils.host.transaction import Change, FileTransaction, ManagedFile
+from ..module_utils.host.units import is_active
 
 MAIN = "haproxy.cfg"
 STATES = "drained-servers"  # relative to the folder; the role's configuration reads it
-LOCK = "/run/postern-haproxy.lock"
-LOCK_SECONDS = 5
-
-
-class Refused(Exception):
-    """One sentence for the person who runs the play."""
+LOCK = lock_path("haproxy")
+LOCK_SECONDS = 5  # a certificate that is just being installed is there in a moment
+BUSY = "Another run is changing HAProxy's configuration on this host; wait for it to end and run again."
 
 
 def self_signed(names: list[str]) -> bytes:
     """Return key and certificate for these names (RSA 2048, since Exchange's side wants it; openssl-req(1))."""
     if not names:
-        raise Refused("A certificate without a file needs at least one name in names, for the self-signed one.")
+        raise HostError("A certificate without a file needs at least one name in names, for the self-signed one.")
     with tempfile.TemporaryDirectory(prefix="postern-") as folder:
         key, certificate = Path(folder, "key.pem"), Path(folder, "certificate.pem")
         made = run(
@@ -185,7 +186,7 @@ def self_signed(names: list[str]) -> bytes:
             "-keyout", str(key), "-out", str(certificate),
         )  # fmt: skip
         if made.returncode:
-            raise Refused(
+            raise HostError(
                 f"openssl made no self-signed certificate for {', '.join(names)}: "
                 f"{made.stderr.strip().splitlines()[-1]}."
             )
@@ -216,12 +217,37 @@ class Configuration:
         self.made: list[str] = []
         self.transaction, self.digest, self.text = self._wanted()
 
+    def run(self) -> dict[str, Any]:
+        """Do it, and return the module's result."""
+        changes = self.transaction.changes()
+        loaded = running_digest(self.socket)
+        result: dict[str, Any] = {
+            "changed": bool(changes) or loaded != self.digest or self.transaction.interrupted(),
+            "reloaded": False,
+            "digest": self.digest,
+            "changed_files": [change.path for change in changes],
+        }
+        if result["changed"]:
+            result["diff"] = self.diff(changes, loaded)
+        if self.module.check_mode:
+            if result["changed"] and self.installed:
+                with tempfile.TemporaryDirectory(prefix="postern-") as folder:
+                    self.validate(self.transaction.stage(Path(folder, "check")))
+        elif result["changed"]:
+            if not self.installed:
+                raise HostError("haproxy is not installed on this host; install the package first.")
+            self.apply(loaded)
+            result["reloaded"] = True
+        elif not self.transaction.settled():
+            self.transaction.commit()
+        return result
+
     def _wanted(self) -> tuple[FileTransaction, str, str]:
         given = self.module.params["files"]
         contents = {file["path"]: file["content"].encode() for file in given if not file["once"]}
         first = {file["path"]: file["content"].encode() for file in given if file["once"]}
         if MAIN not in contents or DIGEST_PLACE.encode() not in contents[MAIN]:
-            raise Refused(f"files must hold {MAIN} with 'description {DIGEST_PLACE}' in its global section.")
+            raise HostError(f"files must hold {MAIN} with 'description {DIGEST_PLACE}' in its global section.")
         secrets: dict[str, bytes] = {}
         kept = [path for path in first if (self.folder / path).exists()]
         generated: dict[str, bytes] = {}
@@ -278,7 +304,7 @@ class Configuration:
         if checked.returncode:
             reasons = with_source_lines(messages(checked.stderr, "ALERT", [str(staging)]), self.text)
             last = ((checked.stderr + checked.stdout).strip().splitlines() or ["it gave no reason"])[-1]
-            raise Refused(
+            raise HostError(
                 f"HAProxy refuses the new configuration: {'; '.join(reasons) or last.rstrip(' .')}. "
                 "Nothing was changed and the running HAProxy goes on; correct the variables of the role and run again."
             )
@@ -294,7 +320,7 @@ class Configuration:
                 self.module.warn(f"HAProxy: {text}")
 
     def active(self) -> bool:
-        return run("systemctl", "is-active", "--quiet", self.service).returncode == 0
+        return is_active(self.service, run)
 
     def reload(self, wanted: str | None) -> str:
         """Reload or start the service and wait until a new process holds ``wanted`` (None: any).
@@ -333,16 +359,19 @@ class Configuration:
 
     def apply(self, loaded: str | None) -> None:
         """Make it so, and have HAProxy use it."""
-        self.folder.mkdir(mode=0o755, exist_ok=True)
+        make_folder(self.folder)
         staging = self.transaction.stage()
         try:
             self.validate(staging)
-        except Refused:
+        except HostError:
             self.transaction.discard()
             raise
         was_active = self.active()
         self.transaction.swap()
-        reason = self.reload(self.digest)
+        try:
+            reason = self.reload(self.digest)
+        except HostError as error:  # something didn't end in time
+            reason = str(error).rstrip(".")
         if reason:
             self.transaction.restore()
             state = "HAProxy was not running before and is not running now"
@@ -355,30 +384,11 @@ class Configuration:
                 )
             elif self.active():
                 run("systemctl", "stop", self.service)
-            raise Refused(
+            raise HostError(
                 f"HAProxy can't run with the new configuration: {reason}. "
                 f"The old files are in place again and {state}; remove the cause and run again."
             )
         self.transaction.commit()
-
-
-def lock() -> Any:
-    """Take the lock that keeps two runs on one host apart; it goes with the process."""
-    stream = Path(LOCK).open("w", encoding="utf-8")  # noqa: SIM115 (held until the process ends)
-    deadline = time.monotonic() + LOCK_SECONDS
-    while True:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            # A certificate that is just being installed is there in a moment.
-            if time.monotonic() < deadline:
-                time.sleep(0.2)
-                continue
-            stream.close()
-            raise Refused(
-                "Another run is changing HAProxy's configuration on this host; wait for it to end and run again."
-            ) from error
-        return stream
 
 
 def main() -> None:
@@ -412,35 +422,8 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    try:
-        held = lock()
-        configuration = Configuration(module)
-        changes = configuration.transaction.changes()
-        loaded = running_digest(configuration.socket)
-        result: dict[str, Any] = {
-            "changed": bool(changes) or loaded != configuration.digest or configuration.transaction.interrupted(),
-            "reloaded": False,
-            "digest": configuration.digest,
-            "changed_files": [change.path for change in changes],
-        }
-        if result["changed"]:
-            result["diff"] = configuration.diff(changes, loaded)
-        if module.check_mode:
-            if result["changed"] and configuration.installed:
-                with tempfile.TemporaryDirectory(prefix="postern-") as folder:
-                    configuration.validate(configuration.transaction.stage(Path(folder, "check")))
-        elif result["changed"]:
-            if not configuration.installed:
-                raise Refused("haproxy is not installed on this host; install the package first.")
-            configuration.apply(loaded)
-            result["reloaded"] = True
-        elif not configuration.transaction.settled():
-            configuration.transaction.commit()
-        held.close()
-    except (Refused, TransactionError) as error:
-        module.fail_json(msg=str(error))
-    except OSError as error:
-        module.fail_json(msg=f"{error.filename or 'The host'}: {error.strerror}; see to it on the host and run again.")
+    with sentences(module), locked(LOCK, BUSY, LOCK_SECONDS):
+        result = Configuration(module).run()
     module.exit_json(**result)
 
 

@@ -76,7 +76,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.haproxy.runtime import ask, drained_file, server_states, write_states
+from ..module_utils.haproxy.admin_socket import ask
+from ..module_utils.haproxy.runtime import drained_file, server_states, write_states
 
 STATES = {"drained": "drain", "ready": "ready"}
 

@@ -99,14 +99,23 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.rollback.guard import GuardError, RollbackGuard, sentence
+from ..module_utils.host.modules import sentences
+from ..module_utils.rollback.guard import RollbackGuard, sentence
+
+
+def status(guard: RollbackGuard) -> dict[str, Any]:
+    """Return what waits and what was rolled back, and change nothing."""
+    armed = guard.status()
+    shown = {key: armed[key] for key in ("name", "when", "seconds", "files")} if armed else None
+    return {"changed": False, "armed": shown, "rolled_back": guard.last_report()}
 
 
 def change(module: AnsibleModule, guard: RollbackGuard) -> dict[str, Any]:
     """Arm, disarm or go back, and return what the module returns."""
     state = module.params["state"]
     if state == "armed":
-        report = guard.rolled_back()
+        # A check changes nothing, so it may look on while a change waits.
+        report = guard.last_report() if module.check_mode else guard.rolled_back()
         if report:
             module.warn(sentence(report))
         if module.check_mode:
@@ -144,18 +153,14 @@ def main() -> None:
         ],
         supports_check_mode=True,
     )
-    try:
+    result: dict[str, Any] = {}
+    with sentences(module):
         guard = RollbackGuard(module.params["name"] or "", module.params["seconds"])
         if module.params["state"] == "status":
-            armed = guard.status()
-            shown = {key: armed[key] for key in ("name", "when", "seconds", "files")} if armed else None
-            module.exit_json(changed=False, armed=shown, rolled_back=guard.last_report())
-        result = change(module, guard)
-    except GuardError as error:
-        module.fail_json(msg=str(error))
-    except OSError as error:
-        module.fail_json(msg=f"{error.filename or 'The host'}: {error.strerror}; see to it on the host and run again.")
-    module.exit_json(changed=module.params["state"] != "disarmed", **result)
+            result = status(guard)
+        else:
+            result = {**change(module, guard), "changed": module.params["state"] != "disarmed"}
+    module.exit_json(**result)
 
 
 if __name__ == "__main__":

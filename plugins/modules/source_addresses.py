@@ -64,20 +64,25 @@ withdrawn:
 """
 
 import json
-import os
-from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.host.source_addresses import AddressError, plan, prefixed, unit, unit_addresses
+from ..module_utils.host import files
+from ..module_utils.host.commands import last, run
+from ..module_utils.host.errors import HostError
+from ..module_utils.host.files import diff_part, write
+from ..module_utils.host.modules import sentences
+from ..module_utils.host.source_addresses import plan, prefixed, unit, unit_addresses
+from ..module_utils.host.units import UNITS, starts_with_host
 
 
-def must(module: AnsibleModule, *arguments: str) -> str:
-    """Run a command that has to work; fail with its own words otherwise."""
-    status, output, error = module.run_command(list(arguments))
-    if status:
-        module.fail_json(msg=f"'{' '.join(arguments)}' failed: {(error or output).strip()}.")
-    return str(output)
+def must(*arguments: str) -> str:
+    """Run a command that has to work, and return its output."""
+    done = run(*arguments)
+    if done.returncode:
+        raise HostError(f"'{' '.join(arguments)}' failed: {last(done)}.")
+    return done.stdout
 
 
 def main() -> None:
@@ -89,16 +94,21 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    result: dict[str, Any] = {}
+    with sentences(module):
+        result = work(module)
+    module.exit_json(**result)
+
+
+def work(module: AnsibleModule) -> dict[str, Any]:
+    """Compare, and change where that is asked for; return the module's result."""
     service: str = module.params["service"]
     name = f"{service}-addresses.service"
-    path = Path("/etc/systemd/system", name)
+    path = UNITS / name
     before = path.read_text(encoding="utf-8") if path.exists() else ""
     managed = unit_addresses(before)
-    links = json.loads(must(module, "ip", "-json", "address"))
-    try:
-        wanted = plan([address for address in module.params["addresses"] if address], links, managed)
-    except AddressError as error:
-        module.fail_json(msg=str(error))
+    links = json.loads(must("ip", "-json", "address"))
+    wanted = plan([address for address in module.params["addresses"] if address], links, managed)
 
     # An address that only changes its interface leaves the old one at once.
     stays = {
@@ -109,36 +119,33 @@ def main() -> None:
     remove = {address: interface for address, interface in wanted.remove.items() if address not in stays}
     held = {**stays, **wanted.managed}
     after = unit(f"Additional source addresses of {service}", f"{service}.service", held) if held else ""
-    enabled = not after or module.run_command(["systemctl", "is-enabled", "--quiet", name])[0] == 0
+    enabled = not after or starts_with_host(name, run)
     changed = before != after or not enabled or bool(wanted.add) or bool(remove)
-    diff = {
-        "before_header": str(path),
-        "after_header": str(path),
-        "before": "".join(
+    diff = diff_part(
+        str(path),
+        "".join(
             f"{prefixed(address)} on {interface}\n"
             for address, interface in sorted(managed.items())
             if address not in wanted.add
         ),
-        "after": "".join(f"{prefixed(address)} on {interface}\n" for address, interface in sorted(held.items())),
-    }
+        "".join(f"{prefixed(address)} on {interface}\n" for address, interface in sorted(held.items())),
+    )
     if changed and not module.check_mode:
         # The unit is our only memory: it names an address before that is added, and until that is removed. Nothing
         # here counts on an earlier run having come to its end.
         for address, interface in remove.items():
-            must(module, "ip", "address", "delete", prefixed(address), "dev", interface)
+            must("ip", "address", "delete", prefixed(address), "dev", interface)
         if after:
-            fresh = path.with_suffix(".new")
-            fresh.write_text(after, encoding="utf-8")
-            os.replace(fresh, path)
-            must(module, "systemctl", "daemon-reload")
-            must(module, "systemctl", "enable", "--quiet", name)
+            write(path, after.encode())
+            must("systemctl", "daemon-reload")
+            must("systemctl", "enable", "--quiet", name)
         else:
-            must(module, "systemctl", "disable", "--quiet", "--now", name)
-            path.unlink()
-            must(module, "systemctl", "daemon-reload")
+            must("systemctl", "disable", "--quiet", "--now", name)
+            files.remove(path)
+            must("systemctl", "daemon-reload")
         if wanted.add:
-            must(module, "systemctl", "restart", name)
-    module.exit_json(changed=changed, managed=held, withdrawn=sorted(stays), diff=diff)
+            must("systemctl", "restart", name)
+    return {"changed": changed, "managed": held, "withdrawn": sorted(stays), "diff": diff}
 
 
 if __name__ == "__main__":

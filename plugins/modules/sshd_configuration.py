@@ -181,16 +181,17 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.host.commands import last, run
-from ..module_utils.host.networks import NetworkError
+from ..module_utils.host.errors import HostError, os_sentence
+from ..module_utils.host.files import HostFile, beside, diff_part, make_folder
 from ..module_utils.host.ssh_client import Origin, origin
-from ..module_utils.rollback.guard import GuardError, RollbackGuard, sentence
+from ..module_utils.host.units import is_active
+from ..module_utils.rollback.guard import RollbackGuard, sentence
 from ..module_utils.rollback.program import remove
 from ..module_utils.sshd.configuration import (
     DROP_IN,
     FOLDER,
     KEYS,
     SFTP,
-    SshdError,
     Wanted,
     drop_in,
     effective,
@@ -217,54 +218,6 @@ OLDER_CLIENTS = (
 )
 
 
-@dataclasses.dataclass(frozen=True)
-class File:
-    """A file as it should be; ``content`` is None where it should be gone."""
-
-    path: Path
-    content: bytes | None
-    mode: int = 0o644
-
-    def before(self) -> bytes | None:
-        try:
-            return self.path.read_bytes()
-        except FileNotFoundError:
-            return None
-
-    def differs(self) -> bool:
-        before = self.before()
-        if before is None or self.content is None:
-            return before != self.content
-        status = self.path.lstat()
-        return before != self.content or (status.st_mode & 0o7777, status.st_uid) != (self.mode, 0)
-
-    def staged(self) -> Path:
-        """Where the new content waits. sshd and systemd pass over names like this one."""
-        return self.path.with_name(f".{self.path.name}.postern-new")
-
-    def missing_folders(self) -> list[Path]:
-        """Return the folders that have to be made for it, the innermost first."""
-        return [] if self.content is None else [path for path in self.path.parents if not path.exists()]
-
-    def stage(self) -> None:
-        if self.content is None:
-            return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.staged().unlink(missing_ok=True)
-        descriptor = os.open(self.staged(), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(self.content)
-            os.fchmod(stream.fileno(), self.mode)
-            stream.flush()
-            os.fsync(stream.fileno())
-
-    def put(self) -> None:
-        if self.content is None:
-            self.path.unlink(missing_ok=True)
-        else:
-            os.replace(self.staged(), self.path)
-
-
 class Sshd:
     """The wanted state of one host, and the way there."""
 
@@ -273,16 +226,16 @@ class Sshd:
         self.wanted = Wanted(**{field.name: module.params[field.name] for field in dataclasses.fields(Wanted)})
         self.origin = origin() or Origin("127.0.0.1", 0, "127.0.0.1", 22, "root")
         self.account = self.origin.account or "root"
-        self.by_socket = run("systemctl", "is-active", "--quiet", "ssh.socket").returncode == 0
+        self.by_socket = is_active("ssh.socket")
         if not MAIN.exists():
-            raise SshdError(f"{MAIN} isn't there; install the package openssh-server first.")
+            raise HostError(f"{MAIN} isn't there; install the package openssh-server first.")
         # sshd wants it even for a test, and under ssh.socket nobody may have made it yet.
-        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
+        make_folder(Path("/run/sshd"))
         self.scratch = Path(tempfile.mkdtemp(prefix="postern-"))
 
     # --- what should be ------------------------------------------------------------------------------------------
 
-    def host_keys(self) -> tuple[list[Path], list[File]]:
+    def host_keys(self) -> tuple[list[Path], list[HostFile]]:
         """Return the host keys to offer, and the files of those that are still to be made."""
         offered, made = [], []
         for kind in self.module.params["host_key_types"]:
@@ -296,41 +249,41 @@ class Sshd:
                 fresh = self.scratch / path.name
                 done = run("ssh-keygen", "-q", "-t", kind, "-b", str(SHORTEST_RSA), "-N", "", "-f", str(fresh))
                 if done.returncode:
-                    raise SshdError(f"ssh-keygen made no {kind} host key: {last(done)}.")
-                made.append(File(path, fresh.read_bytes(), 0o600))
+                    raise HostError(f"ssh-keygen made no {kind} host key: {last(done)}.")
+                made.append(HostFile(path, fresh.read_bytes(), 0o600, secret=True))
                 public = fresh.with_suffix(".pub")
-                made.append(File(path.with_suffix(".pub"), public.read_bytes()))
+                made.append(HostFile(path.with_suffix(".pub"), public.read_bytes()))
             offered.append(path)
         if not offered:
-            raise SshdError("sshd_host_key_types leaves no host key to offer; add ed25519.")
+            raise HostError("sshd_host_key_types leaves no host key to offer; add ed25519.")
         return offered, made
 
-    def key_files(self) -> list[File]:
+    def key_files(self) -> list[HostFile]:
         """Return the files with people's keys, and those that have to go."""
         files = {}
         given = [("sshd_authorized_keys", entry["user"], entry) for entry in self.wanted.authorized_keys]
         given += [("sshd_sftp_accounts", entry["name"], entry) for entry in self.wanted.sftp_accounts]
         for variable, name, entry in given:
             if not re.fullmatch(r"[a-z_][a-z0-9_.-]{0,31}", name):
-                raise SshdError(f"{variable}: '{name}' is not the name of an account.")
+                raise HostError(f"{variable}: '{name}' is not the name of an account.")
             if variable == "sshd_authorized_keys" and not known(name):
-                raise SshdError(f"{variable}: there is no account '{name}' on this host; make it first.")
+                raise HostError(f"{variable}: there is no account '{name}' on this host; make it first.")
             if KEYS / name in files:
-                raise SshdError(f"{variable}: the account '{name}' is listed twice; put all its keys into one entry.")
+                raise HostError(f"{variable}: the account '{name}' is listed twice; put all its keys into one entry.")
             lines = [line.strip() for line in entry["keys"] if line.strip()]
             for number, line in enumerate(lines):
                 if "\n" in line or run("ssh-keygen", "-l", "-f", "-", data=line + "\n").returncode:
-                    raise SshdError(
+                    raise HostError(
                         f"{variable}: key {number + 1} of '{name}' is not a public key; give it on one line."
                     )
             if name == self.account and entry.get("exclusive") and not lines:
-                raise SshdError(
+                raise HostError(
                     f"{variable}: '{name}' is the account that Ansible uses, and it would have no key left; give one."
                 )
-            files[KEYS / name] = File(KEYS / name, "".join(f"{line}\n" for line in lines).encode())
+            files[KEYS / name] = HostFile(KEYS / name, "".join(f"{line}\n" for line in lines).encode())
         for path in sorted(KEYS.glob("*")) if KEYS.is_dir() else ():
             if path not in files and not path.name.startswith("."):
-                files[path] = File(path, None)
+                files[path] = HostFile(path, None)
         return list(files.values())
 
     def configuration(self, passwords: bool, host_keys: list[Path]) -> str:
@@ -356,7 +309,7 @@ class Sshd:
             name = account["name"]
             entry = known(name)
             if entry is not None and entry.pw_gecos != MARK:
-                raise SshdError(f"sshd_sftp_accounts: there is an account '{name}' already; choose another name.")
+                raise HostError(f"sshd_sftp_accounts: there is an account '{name}' already; choose another name.")
             root, files = SFTP / name, SFTP / name / "files"
             own = entry is not None and files.is_dir() and files.stat().st_uid == entry.pw_uid
             # sshd refuses a root that others can write to.
@@ -369,25 +322,25 @@ class Sshd:
     def check_addresses(self) -> None:
         """Refuse addresses that the host hasn't and ports that somebody else has."""
         if not all(0 < port < 65536 for port in self.wanted.ports):
-            raise SshdError("sshd_ports must hold ports from 1 to 65535.")
+            raise HostError("sshd_ports must hold ports from 1 to 65535.")
         links = json.loads(run("ip", "-json", "address").stdout or "[]")
         present = {ipaddress.ip_address(info["local"]) for link in links for info in link.get("addr_info", ())}
         for text in self.wanted.listen_addresses:
             try:
                 address = ipaddress.ip_address(text)
             except ValueError as error:
-                raise SshdError(f"sshd_listen_addresses: '{text}' is not an IP address.") from error
+                raise HostError(f"sshd_listen_addresses: '{text}' is not an IP address.") from error
             if not address.is_unspecified and address not in present:
-                raise SshdError(f"sshd_listen_addresses: {text} is not an address of this host; nothing was changed.")
+                raise HostError(f"sshd_listen_addresses: {text} is not an address of this host; nothing was changed.")
         if self.by_socket and self.wanted.listen_addresses and not self.wanted.ports:
-            raise SshdError(
+            raise HostError(
                 "sshd_listen_addresses needs sshd_ports on this host, since ssh.socket wants both at once; give both."
             )
         for line in run("ss", "-Hltnp").stdout.splitlines():
             port = int(line.split()[3].rpartition(":")[2])
             holder = re.search(r'users:\(\("([^"]+)"', line)
             if port in self.wanted.ports and holder and holder[1] not in ("sshd", "systemd"):
-                raise SshdError(f"sshd_ports: port {port} is taken by {holder[1]} on this host; nothing was changed.")
+                raise HostError(f"sshd_ports: port {port} is taken by {holder[1]} on this host; nothing was changed.")
 
     def ask(self, main: Path, *, as_account: bool = True) -> dict[str, list[str]]:
         """Return what sshd makes of a configuration, for the account and the connection that Ansible uses."""
@@ -400,13 +353,13 @@ class Sshd:
         if done.returncode:
             said = last(done).replace(str(self.scratch / "sshd_config.d"), str(DROP_IN.parent))
             said = said.replace(str(self.scratch), str(FOLDER))
-            raise SshdError(f"sshd refuses the new configuration: {said}; nothing was changed, correct the variables.")
+            raise HostError(f"sshd refuses the new configuration: {said}; nothing was changed, correct the variables.")
         return effective(done.stdout)
 
     def staged_main(self, text: str) -> Path:
         """Copy the whole configuration with a new drop-in to where sshd can be asked about it."""
         folder = self.scratch / "sshd_config.d"
-        folder.mkdir(exist_ok=True)
+        make_folder(folder, 0o700)
         for path in DROP_IN.parent.glob("*.conf"):
             shutil.copy(path, folder / path.name)
         for path in self.scratch.glob("ssh_host_*_key"):
@@ -437,7 +390,7 @@ class Sshd:
             for entry in entries(main)
         ]
         if not any(entry.file == str(DROP_IN) for entry in found):
-            raise SshdError(
+            raise HostError(
                 f"{MAIN} doesn't include {DROP_IN.parent}/*.conf, so nothing of this role would count; put "
                 f"'Include {DROP_IN.parent}/*.conf' on its first line."
             )
@@ -446,13 +399,13 @@ class Sshd:
                 in_match = self.ask(main, as_account=False).get(keyword) == alone.get(keyword)
                 entry = spoiled(keyword, found, in_match)
                 comes, should = (" ".join(values.get(keyword, ["nothing"])) for values in (whole, alone))
-                raise SshdError(
+                raise HostError(
                     f"{entry or 'Another file'} wins over this role for the account '{self.account}': it would be "
                     f"'{comes}' instead of '{should}'. "
                     "Nothing was changed; remove that line."
                 )
         if door := None if passwords else password_door(found):
-            raise SshdError(f"{door} lets somebody log on without a key; nothing was changed, remove that line.")
+            raise HostError(f"{door} lets somebody log on without a key; nothing was changed, remove that line.")
         self.check_account(whole)
 
     def check_account(self, whole: dict[str, list[str]]) -> None:
@@ -468,7 +421,7 @@ class Sshd:
         if self.account == "root" and whole.get("permitrootlogin") == ["no"]:
             reason = "sshd_root_logon is none"
         if reason:
-            raise SshdError(
+            raise HostError(
                 f"The account '{self.account}', which Ansible uses, could not log on any more, since {reason}; "
                 "nothing was changed, correct the variables."
             )
@@ -479,23 +432,23 @@ class Sshd:
         """Return what sshd makes of the present files; nothing where it refuses them, since a run may heal that."""
         try:
             return self.ask(MAIN)
-        except SshdError:
+        except HostError:
             return {}
 
     def passwords_on(self) -> bool:
         now = self.now()
         return now.get("passwordauthentication") != ["no"] or now.get("kbdinteractiveauthentication") != ["no"]
 
-    def files(self, passwords: bool) -> tuple[list[File], str]:
+    def files(self, passwords: bool) -> tuple[list[HostFile], str]:
         """Return every file as it should be, and the text of the drop-in."""
         offered, made = self.host_keys()
         text = self.configuration(passwords, offered)
-        files = [File(DROP_IN, text.encode()), *self.key_files(), *made]
+        files = [HostFile(DROP_IN, text.encode()), *self.key_files(), *made]
         listens = self.by_socket and self.wanted.ports
-        files.append(File(SOCKET_DROP_IN, socket_drop_in(self.wanted).encode() if listens else None))
+        files.append(HostFile(SOCKET_DROP_IN, socket_drop_in(self.wanted).encode() if listens else None))
         if MODULI.exists():
             before = MODULI.read_text(encoding="ascii", errors="replace")
-            files.append(File(MODULI, strong_moduli(before).encode()))
+            files.append(HostFile(MODULI, strong_moduli(before).encode()))
         return files, text
 
     def way_back(self) -> list[list[str]]:
@@ -516,28 +469,28 @@ class Sshd:
                     "--shell", "/usr/sbin/nologin", "--comment", MARK, name,
                 )  # fmt: skip
                 if done.returncode:
-                    raise SshdError(f"sshd_sftp_accounts: the account '{name}' can't be made: {last(done)}.")
+                    raise HostError(f"sshd_sftp_accounts: the account '{name}' can't be made: {last(done)}.")
             entry = pwd.getpwnam(name)
-            SFTP.mkdir(mode=0o755, parents=True, exist_ok=True)
+            make_folder(SFTP)
             for folder, owner, group in ((SFTP / name, 0, 0), (SFTP / name / "files", entry.pw_uid, entry.pw_gid)):
-                folder.mkdir(mode=0o755, exist_ok=True)
+                make_folder(folder)
                 os.chown(folder, owner, group, follow_symlinks=False)
                 folder.chmod(0o755 if owner == 0 else 0o750)
 
-    def apply(self, changes: list[File], guard: RollbackGuard) -> None:
+    def apply(self, changes: list[HostFile], guard: RollbackGuard) -> None:
         """Stage everything, arm the guard, put it in place and have sshd use it."""
-        new = [file.staged() for file in changes]
+        new = [beside(file.path) for file in changes]
         new += sorted({path for file in changes for path in file.missing_folders()}, reverse=True)
         try:
             for file in changes:
                 file.stage()
             guard.arm([file.path for file in changes], self.way_back(), remove=new)
-        except (OSError, GuardError) as error:
+        except (OSError, HostError) as error:
             for path in new:
                 remove(path)
-            if isinstance(error, GuardError):
+            if isinstance(error, HostError):
                 raise
-            raise SshdError(
+            raise HostError(
                 f"{error.filename or 'A file'} can't be written ({error.strerror}); nothing was changed."
             ) from error
         try:
@@ -546,10 +499,12 @@ class Sshd:
             reason = self.activate({file.path for file in changes})
         except OSError as error:
             reason = f"{error.filename}: {error.strerror}"
+        except HostError as error:  # something didn't end in time
+            reason = str(error).rstrip(".")
         if reason:
             report = guard.roll_back_now(reason)
             errors = f", except for {'; '.join(report['errors'])}" if report and report["errors"] else ""
-            raise SshdError(f"sshd didn't take the new configuration ({reason}); the old one is back{errors}.")
+            raise HostError(f"sshd didn't take the new configuration ({reason}); the old one is back{errors}.")
 
     def activate(self, changed: set[Path]) -> str:
         """Have sshd use what is in place; return an empty text, or why it doesn't."""
@@ -604,38 +559,20 @@ def known(name: str) -> pwd.struct_passwd | None:
         return None
 
 
-def diff(changes: list[File], accounts: list[str], withdrawn: list[str]) -> list[dict[str, str]]:
+def diff(changes: list[HostFile], accounts: list[str], withdrawn: list[str]) -> list[dict[str, str]]:
     """Return Ansible's diff: a part for each file, and one for accounts."""
 
-    def shown(path: Path, content: bytes | None) -> str:
-        if content is None:
-            return ""
-        text = content.decode("utf-8", "replace")
-        if path.name.endswith("_key"):
-            return "a private host key\n"
-        if path == MODULI:
-            count = sum(1 for line in text.splitlines() if line and not line.startswith("#"))
-            return f"{count} moduli\n"
-        return text
+    def part(file: HostFile) -> dict[str, str]:
+        if file.path != MODULI:
+            return file.part("a private host key\n" if file.secret else "")
+        texts = ((content or b"").decode("ascii", "replace") for content in (file.before(), file.content))
+        counts = [sum(1 for line in text.splitlines() if line and not line.startswith("#")) for text in texts]
+        return diff_part(str(MODULI), *(f"{count} moduli\n" for count in counts))
 
-    parts = [
-        {
-            "before_header": str(file.path),
-            "after_header": str(file.path),
-            "before": shown(file.path, file.before()),
-            "after": shown(file.path, file.content),
-        }
-        for file in changes
-    ]
+    parts = [part(file) for file in changes]
     if accounts or withdrawn:
-        parts.append(
-            {
-                "before_header": "accounts for SFTP alone",
-                "after_header": "accounts for SFTP alone",
-                "before": "".join(f"{name}\n" for name in withdrawn),
-                "after": "".join(f"{name}\n" for name in accounts),
-            }
-        )
+        lists = ("".join(f"{name}\n" for name in names) for names in (withdrawn, accounts))
+        parts.append(diff_part("accounts for SFTP alone", *lists))
     return parts
 
 
@@ -738,11 +675,10 @@ def main() -> None:
         sshd = Sshd(module)
         scratch = sshd.scratch
         result = work(module, sshd)
-    except (SshdError, NetworkError, GuardError) as error:
+    except HostError as error:
         result = {"failed": True, "msg": str(error)}
     except OSError as error:
-        reason = f"{error.filename or 'The host'}: {error.strerror}"
-        result = {"failed": True, "msg": f"{reason}; see to it on the host and run again."}
+        result = {"failed": True, "msg": os_sentence(error)}
     finally:
         if scratch:
             shutil.rmtree(scratch, ignore_errors=True)

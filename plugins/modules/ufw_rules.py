@@ -176,8 +176,6 @@ rolled_back:
   type: str
 """
 
-import contextlib
-from collections.abc import Iterator
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -186,7 +184,6 @@ from ..module_utils.firewall.rules import (
     ACTIONS,
     DIRECTIONS,
     LOGS,
-    RuleError,
     is_ours,
     listing,
     merge,
@@ -199,16 +196,18 @@ from ..module_utils.firewall.ufw import (
     IPTABLES,
     LEVELS,
     USER_RULES,
-    FirewallError,
     Live,
     State,
     Ufw,
     connection,
     scratch,
 )
-from ..module_utils.host.commands import UnitError, start_with_host, starting_diff, starts_with_host
+from ..module_utils.host.errors import HostError
+from ..module_utils.host.files import beside, diff_part
+from ..module_utils.host.modules import sentences
 from ..module_utils.host.ssh_client import origin
-from ..module_utils.rollback.guard import GuardError, RollbackGuard, sentence
+from ..module_utils.host.units import start_with_host, starting_diff, starts_with_host
+from ..module_utils.rollback.guard import RollbackGuard, sentence
 
 POLICIES = ["allow", "deny", "reject"]
 UNIT = "ufw.service"
@@ -245,7 +244,7 @@ class Firewall:
             if self.module.check_mode:
                 after = self._wanted(None)
                 return self._result(after, self._differences(None, after, None, None))
-            raise FirewallError("ufw is not installed on this host; install the package first.")
+            raise HostError("ufw is not installed on this host; install the package first.")
         report = self._report()
         with self.ufw.locked(), scratch() as folder:
             before = self.ufw.state()
@@ -311,7 +310,7 @@ class Firewall:
             after.policies["incoming"],
         )
         if reason:
-            raise FirewallError(reason)
+            raise HostError(reason)
 
     def _differences(
         self, before: State | None, after: State, wanted: Live | None, now: Live | None
@@ -350,40 +349,24 @@ class Firewall:
             commands.append(["systemctl", "disable", "--quiet", UNIT])
         files = [self.ufw.path(name) for name in (*USER_RULES.values(), DEFAULTS, CONF)]
         with self.ufw.prepared(texts) as fresh:
-            self.guard.arm(files=files, commands=commands, remove=fresh, texts=saved)
+            self.guard.arm(files=files, commands=commands, remove=map(beside, fresh), texts=saved)
             try:
                 self.ufw.replace(fresh)
                 self.ufw.load(wanted, now)
                 if not self.ufw.live().same_as(wanted):
-                    raise FirewallError("The running firewall isn't what ufw's files say: something else changes it.")
+                    raise HostError("The running firewall isn't what ufw's files say: something else changes it.")
                 if not starts:
                     start_with_host(UNIT)
-            except (FirewallError, UnitError) as error:
+            except HostError as error:
                 self.guard.roll_back_now(str(error))
                 old = "The old rules are in place again" if now.active else "The firewall is off again, as it was"
-                raise FirewallError(f"{error} {old}.") from error
+                raise HostError(f"{error} {old}.") from error
         guard: dict[str, Any] = self.guard.as_result()
         return guard
 
 
 def _part(name: str, before: list[str], after: list[str]) -> dict[str, str]:
-    return {
-        "before_header": name,
-        "after_header": name,
-        "before": "".join(f"{line}\n" for line in before),
-        "after": "".join(f"{line}\n" for line in after),
-    }
-
-
-@contextlib.contextmanager
-def sentences(module: AnsibleModule) -> Iterator[None]:
-    """Turn what goes wrong into one sentence."""
-    try:
-        yield
-    except (RuleError, FirewallError, GuardError, UnitError) as error:
-        module.fail_json(msg=str(error))
-    except OSError as error:
-        module.fail_json(msg=f"{error.filename or 'The host'}: {error.strerror}; see to it on the host and run again.")
+    return diff_part(name, *("".join(f"{line}\n" for line in lines) for lines in (before, after)))
 
 
 def main() -> None:

@@ -11,8 +11,10 @@ from __future__ import annotations
 import os
 import re
 import secrets
-import subprocess
 from collections.abc import Sequence
+
+from ..host.commands import run_binary
+from ..host.errors import HostError
 
 PROVIDER = "Microsoft RSA SChannel Cryptographic Provider"
 """Where Windows keeps the key once it is imported; Exchange wants this provider for RSA keys."""
@@ -23,10 +25,6 @@ ENCRYPTIONS: dict[str, tuple[str, ...]] = {
     "3des": ("-keypbe", "PBE-SHA1-3DES", "-certpbe", "PBE-SHA1-3DES", "-macalg", "sha1"),
 }
 OLDEST_FOR_AES = 2019
-
-
-class PfxError(ValueError):
-    """One sentence about why there is no PFX."""
 
 
 def encryption_for(windows: int) -> str:
@@ -49,15 +47,13 @@ def _openssl(arguments: Sequence[str], data: bytes, *passwords: str) -> bytes:
             with os.fdopen(writer, "wb") as stream:
                 stream.write(password.encode() + b"\n")
         command = ["openssl", *(argument.format(*readers) for argument in arguments)]
-        done = subprocess.run(command, check=False, capture_output=True, input=data, pass_fds=readers)
-    except FileNotFoundError:
-        raise PfxError("The program openssl is not installed on this host.") from None
+        done = run_binary(*command, data=data, descriptors=readers)
     finally:
         for reader in readers:
             os.close(reader)
     if done.returncode:
         lines = [line.strip() for line in done.stderr.decode("utf-8", "replace").splitlines() if line.strip()]
-        raise PfxError(f"openssl makes no PFX of it: {(lines or ['without a reason'])[0].rstrip('.')}.")
+        raise HostError(f"openssl makes no PFX of it: {(lines or ['without a reason'])[0].rstrip('.')}.")
     return done.stdout
 
 
@@ -70,11 +66,11 @@ def make_pfx(pem: bytes, password: str, encryption: str = "aes256", name: str = 
     :param name: the friendly name that Windows shows.
     """
     if len(password) < 12 or "\n" in password:
-        raise PfxError("The password of a PFX must be one line of 12 characters or more.")
+        raise HostError("The password of a PFX must be one line of 12 characters or more.")
     if encryption not in ENCRYPTIONS:
-        raise PfxError(f"'{encryption}' is no encryption of a PFX; it is one of {', '.join(ENCRYPTIONS)}.")
+        raise HostError(f"'{encryption}' is no encryption of a PFX; it is one of {', '.join(ENCRYPTIONS)}.")
     if len(re.findall(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----", pem)) != 1 or b"-----BEGIN CERTIFICATE-----" not in pem:
-        raise PfxError("A PFX needs a PEM with one private key and its certificate.")
+        raise HostError("A PFX needs a PEM with one private key and its certificate.")
     arguments = ["pkcs12", "-export", "-passin", "pass:", "-passout", "fd:{0}", *ENCRYPTIONS[encryption]]
     arguments += ["-CSP", PROVIDER]
     arguments += ["-name", name.replace("{", "").replace("}", "")] if name else []
@@ -82,5 +78,5 @@ def make_pfx(pem: bytes, password: str, encryption: str = "aes256", name: str = 
 
 
 def read_pfx(pfx: bytes, password: str) -> bytes:
-    """Return what a PFX holds as PEM, with the key in the clear; PfxError where the password isn't its own."""
+    """Return what a PFX holds as PEM, with the key in the clear; HostError where the password isn't its own."""
     return _openssl(["pkcs12", "-nodes", "-passin", "fd:{0}"], pfx, password)

@@ -11,10 +11,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..host.files import ManagedFile
+from ..host.errors import HostError
+from ..host.files import mark
 from ..host.networks import Network
+from ..host.transaction import ManagedFile
 
-MARK = "# Written by Ansible (role postern.mail_gateway.fail2ban); changes here are overwritten.\n"
+MARK = mark("role postern.mail_gateway.fail2ban") + "\n"
 ACTION = "postern-ban"
 ALWAYS_IGNORED = ("127.0.0.0/8", "::1/128")
 FOREVER = -1
@@ -33,10 +35,6 @@ _NAME = re.compile(r"[a-z][a-z0-9-]{0,31}", re.ASCII)
 _PORTS = re.compile(r"([0-9]{1,5})(?:[-:]([0-9]{1,5}))?", re.ASCII)
 _MATCH = re.compile(r"[A-Z_][A-Z0-9_]*=[\w@.:/\\-]+(?: [A-Z_][A-Z0-9_]*=[\w@.:/\\-]+)*", re.ASCII)
 _UNIT = re.compile(r"(?:^| )_SYSTEMD_UNIT=(\S+)")
-
-
-class Fail2BanError(Exception):
-    """One sentence: what is wrong with a jail, a filter or the host, and what to do."""
 
 
 def _setting(key: str, values: Iterable[str]) -> str:
@@ -238,13 +236,13 @@ journalmatch = _SYSTEMD_UNIT=ssh.service _UID=0 + _SYSTEMD_SLICE=system-ssh.slic
 def _texts(values: Any, where: str, pattern: re.Pattern[str], hint: str) -> tuple[str, ...]:
     for number, value in enumerate(values):
         if not pattern.fullmatch(value):
-            raise Fail2BanError(f"{where}[{number}] {value!r} {hint}.")
+            raise HostError(f"{where}[{number}] {value!r} {hint}.")
     return tuple(values)
 
 
 def _name(value: str, where: str) -> str:
     if not _NAME.fullmatch(value):
-        raise Fail2BanError(
+        raise HostError(
             f"{where} {value!r} is no name for Fail2Ban; begin with a small letter, go on with small letters, digits "
             "and hyphens, 32 at the most."
         )
@@ -259,31 +257,31 @@ def _journal_matches(values: Any, where: str) -> tuple[str, ...]:
 def filters(items: Sequence[Mapping[str, Any]], variable: str = "fail2ban_filters") -> dict[str, Filter]:
     """Return the filters by name.
 
-    :raises Fail2BanError: one isn't sound.
+    :raises HostError: one isn't sound.
     """
     found: dict[str, Filter] = {}
     for number, item in enumerate(items):
         where = f"{variable}[{number}]"
         name = _name(item["name"], f"{where}.name")
         if name in found:
-            raise Fail2BanError(f"{where}.name {name!r} is there twice; give each filter a name of its own.")
+            raise HostError(f"{where}.name {name!r} is there twice; give each filter a name of its own.")
         for key in ("fail_regexes", "ignore_regexes"):
             for place, regex in enumerate(item[key]):
                 if "\n" in regex or not regex.strip():
-                    raise Fail2BanError(
+                    raise HostError(
                         f"{where}.{key}[{place}] is {'more than one line' if regex.strip() else 'empty'}; "
                         "write one regular expression on one line."
                     )
         if not item["fail_regexes"]:
-            raise Fail2BanError(f"{where}.fail_regexes of {name!r} is empty; write at least one regular expression.")
+            raise HostError(f"{where}.fail_regexes of {name!r} is empty; write at least one regular expression.")
         if not re.fullmatch(r"[\w.-]+", item["identifier"], re.ASCII):
-            raise Fail2BanError(
+            raise HostError(
                 f"{where}.identifier {item['identifier']!r} isn't a program's name in the journal (SYSLOG_IDENTIFIER); "
                 "write it as 'journalctl' shows it."
             )
         matches = _journal_matches(item["journal_matches"], f"{where}.journal_matches")
         if not matches:
-            raise Fail2BanError(
+            raise HostError(
                 f"{where}.journal_matches of {name!r} is empty, so anybody's lines would count; name the unit, such as "
                 "_SYSTEMD_UNIT=haproxy.service."
             )
@@ -299,7 +297,7 @@ def _ports(values: Any, where: str) -> tuple[str, ...]:
         match = _PORTS.fullmatch(value)
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
         if not 1 <= first <= last <= 65535:
-            raise Fail2BanError(
+            raise HostError(
                 f"{where}[{number}] {value!r} isn't a port; write a number from 1 to 65535, or a range like 6000-6007."
             )
         found.append((first, last))
@@ -316,7 +314,7 @@ def _ports(values: Any, where: str) -> tuple[str, ...]:
 def jails(items: Sequence[Mapping[str, Any]], variable: str = "fail2ban_jails") -> list[Jail]:
     """Return the jails, in the order of their names.
 
-    :raises Fail2BanError: one isn't sound.
+    :raises HostError: one isn't sound.
     """
     found: dict[str, Jail] = {}
     for number, item in enumerate(items):
@@ -324,16 +322,16 @@ def jails(items: Sequence[Mapping[str, Any]], variable: str = "fail2ban_jails") 
         name = _name(item["name"], f"{where}.name")
         if name in found or name in _TAKEN:
             why = "is there twice" if name in found else "means something else to Fail2Ban"
-            raise Fail2BanError(f"{where}.name {name!r} {why}; give each jail a name of its own.")
+            raise HostError(f"{where}.name {name!r} {why}; give each jail a name of its own.")
         for key, least in (("max_retry", 1), ("find_time", 1), ("ban_time", 1), ("max_ban_time", 0)):
             if item[key] < least and not (key == "ban_time" and item[key] == FOREVER):
                 unit = "" if key == "max_retry" else " seconds"
                 forever = ", or -1 for ever" if key == "ban_time" else ""
-                raise Fail2BanError(f"{where}.{key} {item[key]} is too little; write {least}{unit} or more{forever}.")
+                raise HostError(f"{where}.{key} {item[key]} is too little; write {least}{unit} or more{forever}.")
         used = item["filter"] or name
         for key, value in (("filter", used), ("filter_mode", item["filter_mode"] or "normal")):
             if not re.fullmatch(r"[A-Za-z0-9_-]+", value, re.ASCII):
-                raise Fail2BanError(f"{where}.{key} {value!r} is no name; write letters, digits and hyphens.")
+                raise HostError(f"{where}.{key} {value!r} is no name; write letters, digits and hyphens.")
         found[name] = Jail(
             name=name,
             filter=used,

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..host.commands import run
-from .configuration import Fail2BanError
+from ..host.errors import HostError
 
 PYTHON = "/usr/bin/python3"
 
@@ -135,13 +135,13 @@ def ask(folder: str, jails: Sequence[str], trial: bool = True) -> dict[str, Any]
 
     :param jails: names of the jails whose properties are asked for.
     :param trial: whether the folder is tried.
-    :raises Fail2BanError: Fail2Ban's own code can't be run.
+    :raises HostError: Fail2Ban's own code can't be run.
     """
     question = json.dumps({"folder": folder, "jails": list(jails), "try": trial})
     done = run(PYTHON, "-c", _PROGRAM, data=question)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise Fail2BanError(
+        raise HostError(
             f"Fail2Ban's own code can't be run with {PYTHON} ({last}); reinstall the packages fail2ban and "
             "python3-systemd and run again."
         )

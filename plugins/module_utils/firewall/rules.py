@@ -23,6 +23,8 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
+from ..host.errors import HostError
+
 ANYWHERE = {4: "0.0.0.0/0", 6: "::/0"}
 ACTIONS = ("allow", "deny", "reject", "limit")
 DIRECTIONS = ("in", "out", "routed")
@@ -39,10 +41,6 @@ SERVICES = {
 #: Fail2Ban's action "ufw" adds rules with a comment that begins so. They are bans, not configuration.
 BAN = "by Fail2Ban"
 MOST_PORTS = 15  # iptables' multiport; a range counts as two
-
-
-class RuleError(ValueError):
-    """One sentence about a rule that can't be, or about a file that isn't ufw's."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +98,7 @@ def parse_rules(text: str, family: int, name: str) -> list[Rule]:
     """Return the rules in a file of ufw's, in their order.
 
     ufw skips a line that it can't read, and loses it when it writes the file the next time; so does it with
-    iptables rules that somebody wrote between its own. Both are a RuleError here that names the line.
+    iptables rules that somebody wrote between its own. Both are a HostError here that names the line.
 
     :param name: the file's path, for the sentence.
     """
@@ -114,12 +112,12 @@ def parse_rules(text: str, family: int, name: str) -> list[Rule]:
         elif _TUPLE.match(line):
             rules.append(_parse_tuple(line, family, f"{name}, line {number},"))
         elif inside and not rules and re.match(r"-A ufw6?-user-(input|output|forward) ", line):
-            raise RuleError(
+            raise HostError(
                 f"{name}, line {number}, holds an iptables rule that isn't ufw's own ({line[:100]!r}), which ufw would "
                 "lose; move it to before.rules or remove it, and run again."
             )
     if not re.search(r"^COMMIT$", text, re.MULTILINE):
-        raise RuleError(f"{name} is cut off: it has no COMMIT; restore the file and run again.")
+        raise HostError(f"{name} is cut off: it has no COMMIT; restore the file and run again.")
     return rules
 
 
@@ -161,7 +159,7 @@ def _parse_tuple(line: str, family: int, where: str) -> Rule:
         )
     except ValueError:
         text = f"{where} isn't a rule that ufw can read ({line[:100]!r}); correct or remove the line, and run again."
-        raise RuleError(text) from None
+        raise HostError(text) from None
 
 
 def parse_settings(text: str) -> dict[str, str]:
@@ -272,7 +270,7 @@ def wanted_rules(
     :param profiles: ufw's application profiles by name, each with its ports (``["80,443/tcp"]``); None where they
         can't be known yet, because ufw isn't installed.
     :param marker: what the comment of each rule begins with.
-    :raises RuleError: a description can't be, or two of them contradict each other.
+    :raises HostError: a description can't be, or two of them contradict each other.
     """
     made: dict[tuple[Any, ...], Rule] = {}
     for number, description in enumerate(given):
@@ -280,7 +278,7 @@ def wanted_rules(
         for rule in _described(description, profiles, marker, where):
             known = made.setdefault(rule.key, rule)
             if (known.action, known.log) != (rule.action, rule.log):
-                raise RuleError(
+                raise HostError(
                     f"{where} says '{words(rule)}', but an earlier one says '{words(known)}'; keep one of the two."
                 )
     return list(made.values())
@@ -295,13 +293,13 @@ def _described(
     sports = _ports(given["source_ports"], protocol, f"{where}.source_ports")
     note = given["comment"]
     if "'" in note or not note.isprintable():
-        raise RuleError(f"{where}.comment is {note!r}, but ufw's comments hold no ' and no line break; reword it.")
+        raise HostError(f"{where}.comment is {note!r}, but ufw's comments hold no ' and no line break; reword it.")
     interface, outgoing = given["interface"], given["outgoing_interface"]
     for name in (interface, outgoing):
         if name and not re.fullmatch(r"[A-Za-z0-9_.+,=%@-]{1,15}", name):
-            raise RuleError(f"{where} names the interface {name!r}, which can't be one; write it as 'ip link' does.")
+            raise HostError(f"{where} names the interface {name!r}, which can't be one; write it as 'ip link' does.")
     if outgoing and direction != "routed":
-        raise RuleError(f"{where}.outgoing_interface is for the direction routed; write interface for {direction!r}.")
+        raise HostError(f"{where}.outgoing_interface is for the direction routed; write interface for {direction!r}.")
     base = Rule(
         family=4,
         action=action,
@@ -319,7 +317,7 @@ def _described(
     destination, source = given["application"], given["source_application"]
     if destination or source:
         if (destination and dports != "any") or (source and sports != "any") or protocol != "any":
-            raise RuleError(f"{where} has an application, which brings its ports and protocol; leave those out.")
+            raise HostError(f"{where} has an application, which brings its ports and protocol; leave those out.")
         rules = [made for rule in rules for made in _of_application(rule, destination, source, profiles, where)]
     return rules
 
@@ -337,13 +335,13 @@ def _with_addresses(base: Rule, given: Mapping[str, Any], where: str) -> list[Ru
         for family in sorted(families):
             if family == 6 and base.protocol in IPV4_ONLY:
                 if 6 in (source_family, destination_family):
-                    raise RuleError(
+                    raise HostError(
                         f"{where} is for {base.protocol} over IPv6, which ufw can't; leave {src or dst} out."
                     )
                 continue
             rules.append(replace(base, family=family, src=src or ANYWHERE[family], dst=dst or ANYWHERE[family]))
     if not rules:
-        raise RuleError(f"{where} has sources of one family and destinations of the other only, so it fits nothing.")
+        raise HostError(f"{where} has sources of one family and destinations of the other only, so it fits nothing.")
     return rules
 
 
@@ -357,7 +355,7 @@ def _of_application(
     for name in (destination, source):
         if name and name not in profiles:
             text = f"{where} names the application {name!r}, of which there is no profile in /etc/ufw/applications.d"
-            raise RuleError(f"{text}; 'ufw app list' shows those that are.")
+            raise HostError(f"{text}; 'ufw app list' shows those that are.")
         entries = [entry.partition("/") for entry in profiles[name]] if name else [("any", "", "")]
         ports.append([(port, protocol or "any") for port, _unused, protocol in entries])
     if destination and destination == source:
@@ -387,7 +385,7 @@ def _protocol(text: str, where: str) -> str:
         return name
     known = ", ".join(f"{name} ({number})" for number, name in sorted(PROTOCOLS.items()))
     advice = "ICMP is let in by before.rules as far as it must be" if "icmp" in name else f"it knows {known} and any"
-    raise RuleError(f"{where}.protocol is {text!r}, but ufw has no rules for that; {advice}.")
+    raise HostError(f"{where}.protocol is {text!r}, but ufw has no rules for that; {advice}.")
 
 
 def _ports(given: Sequence[str], protocol: str, where: str) -> str:
@@ -396,25 +394,25 @@ def _ports(given: Sequence[str], protocol: str, where: str) -> str:
     for text in (str(item).strip() for entry in given for item in str(entry).split(",")):
         if text == "any":
             if len(given) > 1:
-                raise RuleError(f"{where} holds 'any' beside others; leave the others out.")
+                raise HostError(f"{where} holds 'any' beside others; leave the others out.")
             return "any"
         first, colon, last = text.partition(":")
         if re.fullmatch(r"\d+-\d+", text):
-            raise RuleError(f"{where} holds {text!r}, but ufw's ranges have a colon; write {text.replace('-', ':')}.")
+            raise HostError(f"{where} holds {text!r}, but ufw's ranges have a colon; write {text.replace('-', ':')}.")
         low = _port(first, protocol, where)
         high = _port(last, protocol, where) if colon else low
         if colon and low >= high:
-            raise RuleError(f"{where} holds the range {text!r}, whose end must be above its beginning.")
+            raise HostError(f"{where} holds the range {text!r}, whose end must be above its beginning.")
         found.add((low, high))
     if not found:
         return "any"
     if protocol not in WITH_PORTS:
-        raise RuleError(f"{where} isn't empty, but {protocol} has no ports; leave them out.")
+        raise HostError(f"{where} isn't empty, but {protocol} has no ports; leave them out.")
     parts = [str(low) if low == high else f"{low}:{high}" for low, high in sorted(found)]
     if protocol == "any" and (len(parts) > 1 or ":" in parts[0]):
-        raise RuleError(f"{where} holds several ports, for which ufw needs a protocol; write protocol: tcp or udp.")
+        raise HostError(f"{where} holds several ports, for which ufw needs a protocol; write protocol: tcp or udp.")
     if sum(1 + (":" in part) for part in parts) > MOST_PORTS:
-        raise RuleError(f"{where} holds more than {MOST_PORTS} ports (a range counts as two); make two rules of it.")
+        raise HostError(f"{where} holds more than {MOST_PORTS} ports (a range counts as two); make two rules of it.")
     return ",".join(parts)
 
 
@@ -429,7 +427,7 @@ def _port(text: str, protocol: str, where: str) -> int:
         except OSError:
             pass
     advice = "" if protocol != "any" or text.isdecimal() else "; a name needs protocol: tcp or udp beside it"
-    raise RuleError(f"{where} holds {text!r}, which is no port (1 to 65535) and no name in /etc/services{advice}.")
+    raise HostError(f"{where} holds {text!r}, which is no port (1 to 65535) and no name in /etc/services{advice}.")
 
 
 def _address(text: str, where: str) -> tuple[int, str]:
@@ -446,14 +444,14 @@ def _address(text: str, where: str) -> tuple[int, str]:
         try:
             interface = ipaddress.ip_interface(text)
         except ValueError:
-            raise RuleError(
+            raise HostError(
                 f"{where} is {text!r}, but must be an IP address, a network (10.0.0.0/8, 2001:db8::/32) or any."
             ) from None
         text = f"{where} is {text!r}, which has bits behind its prefix; write {interface.network} for the network"
-        raise RuleError(f"{text}, or {interface.ip} for the host.") from None
+        raise HostError(f"{text}, or {interface.ip} for the host.") from None
     first = network.network_address
     if isinstance(first, ipaddress.IPv6Address) and (first.ipv4_mapped or first.scope_id):
-        raise RuleError(f"{where} is {text!r}; write IPv4 addresses as such, and IPv6 ones without a zone.")
+        raise HostError(f"{where} is {text!r}; write IPv4 addresses as such, and IPv6 ones without a zone.")
     if network.prefixlen == network.max_prefixlen:
         return network.version, str(first)
     return network.version, str(network)
@@ -474,7 +472,7 @@ def merge(present: Sequence[Rule], wanted: Sequence[Rule], marker: str, exact: b
     right; a new one comes behind the one that precedes it in ``wanted``, and at the end where there is none. A rule
     of others that is the same as one of ours serves for it. With ``exact`` only ours and Fail2Ban's bans stay.
 
-    :raises RuleError: a rule of others fits the same and says another thing.
+    :raises HostError: a rule of others fits the same and says another thing.
     """
     if exact:
         return [rule for rule in present if rule.comment.startswith(BAN)] + list(wanted)
@@ -486,7 +484,7 @@ def merge(present: Sequence[Rule], wanted: Sequence[Rule], marker: str, exact: b
             ours.append(rule)
         elif (other.action, other.log) != (rule.action, rule.log):
             text = f"The host has the rule '{words(other)}', made by somebody else, which contradicts '{words(rule)}'"
-            raise RuleError(f"{text}; remove one of them (ufw delete …), and run again.")
+            raise HostError(f"{text}; remove one of them (ufw delete …), and run again.")
     place = {rule.key: number for number, rule in enumerate(ours)}
     kept = _longest_ascending([place[rule.key] for rule in present if rule.key in place])
     result: list[Rule] = []

@@ -21,13 +21,15 @@ import re
 import shutil
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..host.commands import run
+from ..host.errors import HostError
+from ..host.files import beside, make_folder, replace, write_new
+from ..host.locks import locked
 from .rules import ANYWHERE, Connection, Rule, listing, parse_rules, parse_settings, with_setting
 
 DEFAULTS = "etc/default/ufw"
@@ -40,7 +42,7 @@ NEEDED = (
     *(f"etc/ufw/{name}{six}.rules" for name in ("before", "after") for six in ("", "6")),
 )
 INIT = "lib/ufw/ufw-init"
-LOCK = "/run/ufw.lock"  # ufw's own
+LOCK = Path("/run/ufw.lock")  # ufw's own
 LOCK_SECONDS = 30
 IPTABLES = {4: "iptables", 6: "ip6tables"}
 CHAINS = {"incoming": "INPUT", "outgoing": "OUTPUT", "routed": "FORWARD"}
@@ -49,10 +51,6 @@ LEVELS = ("off", "low", "medium", "high", "full")
 
 # What the kernel's filter table holds: chain → its rules as iptables-save(8) prints them, and the policies.
 Chains = dict[str, list[str]]
-
-
-class FirewallError(Exception):
-    """One sentence: what is wrong with the firewall, and what was left as it is."""
 
 
 @dataclass(frozen=True)
@@ -162,34 +160,26 @@ class Ufw:
     def locked(self) -> Iterator[None]:
         """Hold ufw's own lock, so that nobody (a person, Fail2Ban) changes the rules meanwhile.
 
-        :raises FirewallError: somebody holds it for too long.
+        :raises HostError: somebody holds it for too long.
         """
-        with Path(LOCK).open("w") as file:
-            deadline = time.monotonic() + LOCK_SECONDS
-            while True:
-                try:
-                    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except OSError:
-                    if time.monotonic() > deadline:
-                        text = f"ufw is at work on this host for more than {LOCK_SECONDS} seconds already ({LOCK})"
-                        raise FirewallError(
-                            f"{text}; nothing was changed, see what runs there and try again."
-                        ) from None
-                    time.sleep(0.2)
+        busy = (
+            f"ufw is at work on this host for more than {LOCK_SECONDS} seconds already ({LOCK}); nothing was changed, "
+            "see what runs there and try again."
+        )
+        with locked(LOCK, busy, LOCK_SECONDS, fcntl.lockf):
             yield
 
     def read(self, name: str) -> str:
         """Return the text of one of ufw's files.
 
-        :raises FirewallError: it isn't there, or it isn't a text.
+        :raises HostError: it isn't there, or it isn't a text.
         """
         path = self.path(name)
         try:
             return path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "it is no text"
-            raise FirewallError(
+            raise HostError(
                 f"ufw's file {path} can't be read ({reason}); nothing was changed. Restore it, "
                 "by 'apt-get install --reinstall -o Dpkg::Options::=--force-confmiss ufw' for example, and run again."
             ) from error
@@ -197,7 +187,7 @@ class Ufw:
     def state(self) -> State:
         """Return what the files say.
 
-        :raises FirewallError: one is missing. RuleError: one holds what isn't ufw's.
+        :raises HostError: one is missing. HostError: one holds what isn't ufw's.
         """
         for name in NEEDED:
             self.read(name)
@@ -232,8 +222,10 @@ class Ufw:
         :returns: the text of each file that differs from the one in use, by name.
         """
         new = Ufw(folder)
-        shutil.copytree(self.path("etc/ufw"), new.path("etc/ufw"), ignore=shutil.ignore_patterns("*.init", "*.postern"))
-        new.path("etc/default").mkdir(parents=True)
+        shutil.copytree(
+            self.path("etc/ufw"), new.path("etc/ufw"), ignore=shutil.ignore_patterns("*.init", ".*.postern*")
+        )
+        make_folder(new.path("etc/default"))
         text = self.read(DEFAULTS)
         for name, chain in CHAINS.items():
             if before.policies[name] != after.policies[name]:
@@ -255,7 +247,7 @@ class Ufw:
     def tried(self, folder: Path) -> Live:
         """Start the firewall of a staged folder in a network namespace of its own, and return what the kernel holds.
 
-        :raises FirewallError: ufw can't start with these files.
+        :raises HostError: ufw can't start with these files.
         """
         # Settings of the kernel and modules aren't part of the trial: they concern the whole host.
         path = Ufw(folder).path(DEFAULTS)
@@ -270,7 +262,7 @@ class Ufw:
         if done.returncode:
             said = [line for line in (done.stdout + done.stderr).replace(str(folder), "").splitlines() if line.strip()]
             reason = "; ".join(" ".join(line.split()).rstrip(".") for line in said[:4]) or "it gave no reason"
-            raise FirewallError(
+            raise HostError(
                 f"ufw can't start with its files on this host ({reason}); nothing was changed and the running firewall "
                 "goes on. Correct what is named there and run again."
             )
@@ -283,68 +275,61 @@ class Ufw:
         for family in families():
             done = run(f"{IPTABLES[family]}-save", "-t", "filter")
             if done.returncode:
-                raise FirewallError(
+                raise HostError(
                     f"{IPTABLES[family]}-save failed on this host ({done.stderr.strip()[:200]}); nothing was changed."
                 )
             saved[family] = done.stdout
         return _live(saved)
 
     @contextlib.contextmanager
-    def prepared(self, texts: Mapping[str, str]) -> Iterator[dict[Path, Path]]:
+    def prepared(self, texts: Mapping[str, str]) -> Iterator[list[Path]]:
         """Write new files beside the old ones: a full disk shows before anything is changed.
 
-        :returns: the old file of each new one, for ``replace``; what wasn't replaced is removed at the end.
-        :raises FirewallError: they can't be written.
+        :returns: the files to be replaced, for ``replace``; what wasn't replaced is removed at the end.
+        :raises HostError: they can't be written.
         """
-        fresh: dict[Path, Path] = {}
+        fresh = [self.path(name) for name in texts]
         try:
             try:
-                for name, text in texts.items():
-                    path = self.path(name)
-                    new = path.with_name(f".{path.name}.postern")
-                    fresh[new] = path
-                    with new.open("w", encoding="utf-8") as stream:
-                        stream.write(text)
-                        stream.flush()
-                        os.fsync(stream.fileno())
-                    shutil.copystat(path, new)
-                    owner = path.stat()
-                    os.chown(new, owner.st_uid, owner.st_gid)
+                for path, text in zip(fresh, texts.values(), strict=True):
+                    before = path.stat()
+                    owner = before.st_uid, before.st_gid
+                    write_new(beside(path), text.encode(), before.st_mode & 0o7777, owner)
             except OSError as error:
                 reason = f"ufw's files can't be written ({error.strerror}); nothing was changed."
-                raise FirewallError(reason) from error
+                raise HostError(reason) from error
             yield fresh
         finally:
-            for new in fresh:
-                new.unlink(missing_ok=True)
+            for path in fresh:
+                beside(path).unlink(missing_ok=True)
 
-    def replace(self, fresh: Mapping[Path, Path]) -> None:
+    def replace(self, fresh: Sequence[Path]) -> None:
         """Put prepared files in the place of the old ones.
 
-        :raises FirewallError: that isn't possible; some may have been replaced.
+        :raises HostError: that isn't possible; some may have been replaced.
         """
         try:
-            for new, path in fresh.items():
-                os.replace(new, path)
+            for path in fresh:
+                replace(beside(path), path)
         except OSError as error:
-            raise FirewallError(f"ufw's files can't be replaced ({error.strerror}).") from error
+            raise HostError(f"ufw's files can't be replaced ({error.strerror}).") from error
 
     def load(self, wanted: Live, now: Live) -> None:
         """Make the running firewall what it shall be, in one step a family; start it where it doesn't run.
 
-        :raises FirewallError: the kernel or ufw refuses.
+        :raises HostError: the kernel or ufw refuses.
         """
         if not now.active:
             done = run(str(self.path(INIT)), "start")
             if done.returncode:
-                raise FirewallError(f"ufw didn't start ({' '.join((done.stdout + done.stderr).split())[:300]}).")
+                raise HostError(f"ufw didn't start ({' '.join((done.stdout + done.stderr).split())[:300]}).")
             now = self.live()
         for family in wanted.chains:
             if Live._lines(_only_family(wanted, family)) == Live._lines(_only_family(now, family)):  # noqa: SLF001
                 continue
             done = run(f"{IPTABLES[family]}-restore", "--noflush", data=document(wanted, now, family))
             if done.returncode:
-                raise FirewallError(f"{IPTABLES[family]}-restore refused the rules ({done.stderr.strip()[:300]}).")
+                raise HostError(f"{IPTABLES[family]}-restore refused the rules ({done.stderr.strip()[:300]}).")
 
 
 def document(wanted: Live, now: Live, family: int) -> str:
@@ -406,7 +391,7 @@ def _live(saved: Mapping[int, str]) -> Live:
 def _import_ufw() -> Any:
     """Return ufw's own Python package, which belongs to the distribution's Python and runs with any.
 
-    :raises FirewallError: it isn't there.
+    :raises HostError: it isn't there.
     """
     if "/usr/lib/python3/dist-packages" not in sys.path:
         sys.path.append("/usr/lib/python3/dist-packages")
@@ -416,7 +401,7 @@ def _import_ufw() -> Any:
             importlib.import_module(f"ufw.{name}")
         return importlib.import_module("ufw")
     except ImportError as error:
-        raise FirewallError(f"ufw's Python package isn't on this host ({error}); reinstall the package ufw.") from error
+        raise HostError(f"ufw's Python package isn't on this host ({error}); reinstall the package ufw.") from error
 
 
 def _write_rules(folder: Path, rules: Sequence[Rule]) -> None:
@@ -433,7 +418,7 @@ def _write_rules(folder: Path, rules: Sequence[Rule]) -> None:
             backend._write_rules(v6=False)  # noqa: SLF001 (there is no public way to write more than one rule)
             backend._write_rules(v6=True)  # noqa: SLF001
         except ufw.common.UFWError as error:
-            raise FirewallError(f"ufw doesn't take these rules ({error.value}); nothing was changed.") from error
+            raise HostError(f"ufw doesn't take these rules ({error.value}); nothing was changed.") from error
 
 
 def _as_ufw(ufw: Any, rule: Rule) -> Any:

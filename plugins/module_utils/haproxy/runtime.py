@@ -13,11 +13,13 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import re
-import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from ..host.files import write
+from .admin_socket import ask
 
 DIGEST_PLACE = "@DIGEST@"
 DIGEST_PREFIX = "postern.mail_gateway "
@@ -93,22 +95,6 @@ def with_source_lines(texts: Iterable[str], configuration: str) -> list[str]:
         return f"haproxy.cfg line {number} ('{source}')" if source else match[0]
 
     return [re.sub(r"haproxy\.cfg line (?P<line>\d+)", quoted, text) for text in texts]
-
-
-def ask(path: str, command: str, seconds: float = 5.0) -> str:
-    """Return HAProxy's answer to one command of the runtime API.
-
-    :param path: the ``stats socket``.
-    :raises OSError: nobody listens there, or no answer came in ``seconds``.
-    """
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
-        client.settimeout(seconds)
-        client.connect(path)
-        client.sendall(f"{command}\n".encode())
-        received = bytearray()
-        while block := client.recv(65536):
-            received += block
-    return received.decode("utf-8", "replace")
 
 
 def running(path: str, seconds: float = 5.0) -> Running | None:
@@ -245,9 +231,7 @@ def drained_file(answer: str) -> str:
 
 def write_states(path: Path, text: str) -> None:
     """Write a server state file (``server-state-file`` in HAProxy's configuration) in one step."""
-    fresh = path.with_name(f".{path.name}.new")
-    fresh.write_text(text, encoding="utf-8")
-    fresh.replace(path)
+    write(path, text.encode())
 
 
 @contextmanager

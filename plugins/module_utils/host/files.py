@@ -1,231 +1,189 @@
 # Copyright (c) 2026 postern.mail_gateway contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A set of files that is replaced as a whole, or not at all.
+"""Files and folders on a host: the one way to write, replace and make them.
 
-The new files are written into a staging folder on the same file system (so that a full disk shows before
-anything is replaced), validated there by the caller, and then renamed over the old ones, which are kept as
-hard links until the caller commits. A manifest in the root remembers which files are ours: what it names
-and the new set doesn't is removed, and nothing else.
-
-A transaction that is killed leaves its staging folder behind; the next one starts by removing it.
+What is written is on the disk before its name counts, and so is the name. Modes are given and never follow from the
+umask of whoever runs Ansible. A secret is never readable for others, not even for a moment.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-MANIFEST = ".postern-files.json"
-STAGING = ".postern-staging"
+#: The number of an account and of a group.
+Owner = tuple[int, int]
+
+ROOT: Owner = (0, 0)
+NEW = ".postern-new"
 
 
-class TransactionError(Exception):
-    """One sentence about what could not be read or written, and that nothing was changed."""
+def mark(owner: str) -> str:
+    """Return the first line of a file that is ours, so that a person who opens it knows."""
+    return f"# Written by Ansible ({owner}); changes here are overwritten."
 
 
-@dataclass(frozen=True)
-class ManagedFile:
-    """A file that should exist: ``path`` is relative to the root, ``content`` exact, ``mode`` as in chmod(2)."""
-
-    path: str
-    content: bytes
-    mode: int = 0o644
-
-
-@dataclass(frozen=True)
-class Change:
-    """What would happen to one file: ``before`` is None where it is new, ``after`` is None where it goes."""
-
-    path: str
-    before: bytes | None
-    after: bytes | None
-    mode_before: int | None
-    mode_after: int | None
-
-
-def safe_path(path: str) -> str:
-    """Return ``path`` in its shortest spelling if it stays below the root; raise TransactionError otherwise."""
-    parts = Path(path).parts
-    if not parts or Path(path).is_absolute() or ".." in parts or "\0" in path or parts[0] in (MANIFEST, STAGING):
-        raise TransactionError(f"The file name {path!r} must be relative and stay below the folder it is managed in.")
-    return str(Path(path))
-
-
-def _read(path: Path) -> bytes | None:
+def read(path: Path) -> bytes | None:
+    """Return what a file holds; None where there is none."""
     try:
         return path.read_bytes()
     except FileNotFoundError:
         return None
-    except OSError as error:
-        raise TransactionError(f"{path} can't be read ({error.strerror}); nothing was changed.") from error
 
 
-def _write(path: Path, content: bytes, mode: int) -> None:
-    """Write a new file, onto the disk before its name counts; a secret is never readable for others meanwhile."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as stream:
-        stream.write(content)
-        os.fchmod(stream.fileno(), mode)
-        stream.flush()
-        os.fsync(stream.fileno())
+def sync(folder: Path) -> None:
+    """Put a folder's entries onto the disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
-class FileTransaction:
-    """The managed files below one root.
+def make_folder(path: Path, mode: int = 0o755) -> None:
+    """Make a folder, and those above it, with their modes; one that is there already stays as it is."""
+    if path.is_dir():
+        return
+    if path.parent != path:
+        make_folder(path.parent)
+    try:
+        path.mkdir(mode=0o700)
+    except FileExistsError:
+        return  # somebody else was quicker, or a file is in the way, which shows at the first use
+    path.chmod(mode)
+    sync(path.parent)
 
-    Use: ``changes()``; then ``stage()``, validate what is in ``staging``, ``swap()``; then ``commit()`` or
-    ``restore()``.
 
-    :param root: the folder, which must exist unless only ``changes()`` is asked for.
-    :param files: every file that should be there and is ours.
-    :param kept: relative paths of files that stay as they are; those among them that an earlier transaction made
-    stay ours.
+def write_new(path: Path, content: bytes, mode: int, owner: Owner | None = None) -> None:
+    """Write a file under a name that nobody looks at yet, onto the disk; what a killed run left there goes.
+
+    :param owner: another one than whoever writes.
+    """
+    path.unlink(missing_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            if owner:
+                os.fchown(stream.fileno(), *owner)
+            os.fchmod(stream.fileno(), mode)
+            os.fsync(stream.fileno())
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def beside(path: Path) -> Path:
+    """Return where the new content of a file waits. sshd, systemd and most others pass over names like this one."""
+    return path.with_name(f".{path.name}{NEW}")
+
+
+def replace(new: Path, path: Path) -> None:
+    """Put one file in the place of another, in one step that takes no space on the disk."""
+    os.replace(new, path)
+    sync(path.parent)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, if it is there, for good."""
+    if os.path.lexists(path):
+        path.unlink(missing_ok=True)
+        sync(path.parent)
+
+
+def write(path: Path, content: bytes, mode: int = 0o644, owner: Owner | None = None) -> None:
+    """Write a file so that it is either the old or the new one, whatever happens; its folder is made if need be."""
+    make_folder(path.parent)
+    write_new(beside(path), content, mode, owner)
+    replace(beside(path), path)
+
+
+def link(path: Path, target: str | Path) -> None:
+    """Make a symbolic link, or have one lead elsewhere, in one step."""
+    make_folder(path.parent)
+    beside(path).unlink(missing_ok=True)
+    beside(path).symlink_to(target)
+    replace(beside(path), path)
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy a file or symbolic link, with owner and mode, to where nothing is; onto the disk."""
+    if source.is_symlink():
+        target.symlink_to(source.readlink())
+        return
+    status = source.stat()
+    write_new(target, source.read_bytes(), status.st_mode & 0o7777, (status.st_uid, status.st_gid))
+
+
+@dataclass(frozen=True)
+class HostFile:
+    """A file of root's as it should be; ``content`` is None where it should be gone.
+
+    :param secret: its content is never shown.
     """
 
-    def __init__(self, root: str | Path, files: Iterable[ManagedFile], kept: Sequence[str] = ()) -> None:
-        self.root = Path(root)
-        self.staging = self.root / STAGING
-        self.files = {safe_path(file.path): file for file in files}
-        self.kept = sorted({safe_path(path) for path in kept} - set(self.files))
-        # Paths that the swap has set about, and whether something was there before.
-        self._swapped: list[tuple[str, bool]] = []
+    path: Path
+    content: bytes | None
+    mode: int = 0o644
+    secret: bool = False
 
-    def previous(self) -> list[str]:
-        """Return the relative paths that the last committed transaction made."""
-        content = _read(self.root / MANIFEST)
-        if content is None:
-            return []
-        try:
-            paths = json.loads(content)
-        except ValueError:
-            paths = None
-        if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
-            raise TransactionError(
-                f"{self.root / MANIFEST} is not a list of file names; "
-                "remove it (nothing will be pruned then) and run again."
-            )
-        return [safe_path(path) for path in paths]
+    def before(self) -> bytes | None:
+        """Return what the file holds now."""
+        return read(self.path)
 
-    def changes(self) -> list[Change]:
-        """Return what differs from the wanted set, in the order of the paths."""
-        found: list[Change] = []
-        for path, file in self.files.items():
-            before = _read(self.root / path)
-            mode = (self.root / path).stat().st_mode & 0o7777 if before is not None else None
-            if before != file.content or mode != file.mode:
-                found.append(Change(path, before, file.content, mode, file.mode))
-        for path in set(self.previous()) - set(self.files) - set(self.kept):
-            before = _read(self.root / path)
-            if before is not None:
-                found.append(Change(path, before, None, (self.root / path).stat().st_mode & 0o7777, None))
-        return sorted(found, key=lambda change: change.path)
+    def differs(self) -> bool:
+        """Tell whether the file isn't as it should be."""
+        before = self.before()
+        if before is None or self.content is None:
+            return before != self.content
+        status = self.path.lstat()
+        here = (status.st_mode & 0o7777, status.st_uid)
+        # Root, wherever that matters: tests write as whoever runs them.
+        return before != self.content or here != (self.mode, os.geteuid())
 
-    def stage(self, folder: Path | None = None) -> Path:
-        """Write every wanted file into a folder and return it; kept files are linked into it.
+    def stage(self) -> None:
+        """Write the new content beside the old one: a full disk shows before anything is changed."""
+        if self.content is not None:
+            make_folder(self.path.parent)
+            write_new(beside(self.path), self.content, self.mode)
 
-        :param folder: another place than the staging folder, for a check that must not write below the root.
+    def put(self) -> None:
+        """Put what was staged in place, or remove the file."""
+        if self.content is None:
+            remove(self.path)
+        else:
+            replace(beside(self.path), self.path)
+
+    def missing_folders(self) -> list[Path]:
+        """Return the folders that have to be made for it, the innermost first."""
+        return [] if self.content is None else [path for path in self.path.parents if not path.exists()]
+
+    def part(self, shown: str = "") -> dict[str, str]:
+        """Return the file's part of Ansible's diff.
+
+        :param shown: stands for a content that isn't to be shown.
         """
-        new = folder or self._new
-        try:
-            if folder is None:
-                self.discard()
-                self.staging.mkdir(mode=0o700)
-            new.mkdir(mode=0o700, parents=True, exist_ok=True)
-            for file in self.files.values():
-                target = new / file.path
-                target.parent.mkdir(parents=True, exist_ok=True)
-                _write(target, file.content, file.mode)
-            for path in self.kept:
-                target = new / path
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.symlink_to(self.root / path)
-        except OSError as error:
-            if folder is None:
-                shutil.rmtree(self.staging, ignore_errors=True)
-            raise TransactionError(
-                f"The new files can't be written below {folder or self.root} ({error.strerror}); nothing was changed."
-            ) from error
-        return new
+        before, after = self.before(), self.content
+        if shown or self.secret:
+            old, new = ("" if content is None else shown or "(there)\n" for content in (before, after))
+            new = "(changed)\n" if old and new and not shown else new
+        else:
+            old, new = ((content or b"").decode("utf-8", "replace") for content in (before, after))
+        return diff_part(str(self.path), old, new)
 
-    def swap(self) -> None:
-        """Put the staged files in place of the old ones, and remove those that are ours no more."""
-        changes = self.changes()
-        try:
-            # Both sets are remembered until the commit, so that a run killed in between leaves no orphan.
-            self._save(MANIFEST)
-            self._remember({*self.previous(), *self.files})
-            for change in changes:
-                self._save(change.path)
-                target = self.root / change.path
-                if change.after is None:
-                    target.unlink()
-                else:
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    os.replace(self._new / change.path, target)
-        except OSError as error:
-            self.restore()
-            raise TransactionError(
-                f"The files below {self.root} can't be replaced ({error.strerror}); the old ones are in place again."
-            ) from error
 
-    def restore(self) -> None:
-        """Put the old files back after a swap, and the manifest last; this takes no space on the disk."""
-        for path, existed in reversed(self._swapped):
-            if existed:
-                os.replace(self._old / path, self.root / path)
-            else:
-                (self.root / path).unlink(missing_ok=True)
-        self._swapped.clear()
-        self.discard()
+def diff_part(name: str, before: str, after: str) -> dict[str, str]:
+    """Return one part of Ansible's diff."""
+    return {"before_header": name, "after_header": name, "before": before, "after": after}
 
-    def commit(self) -> None:
-        """Forget the old files: the new ones are good."""
-        self._remember(self._ours())
-        self._swapped.clear()
-        self.discard()
 
-    def discard(self) -> None:
-        """Remove the staging folder, this transaction's or one that a killed run left."""
-        if self.staging.is_symlink() or self.staging.is_file():
-            self.staging.unlink()
-        elif self.staging.exists():
-            shutil.rmtree(self.staging)
-
-    def interrupted(self) -> bool:
-        """Tell whether an earlier run was cut short. Which files were in use meanwhile can't be known then."""
-        return os.path.lexists(self.staging)
-
-    def settled(self) -> bool:
-        """Tell whether the manifest names exactly this set and no staging folder is left."""
-        return self.previous() == sorted(self._ours()) and not self.interrupted()
-
-    @property
-    def _new(self) -> Path:
-        return self.staging / "new"
-
-    @property
-    def _old(self) -> Path:
-        return self.staging / "old"
-
-    def _save(self, path: str) -> None:
-        """Keep what is there now as a hard link (a link stays a link) for ``restore``."""
-        existed = os.path.lexists(self.root / path)
-        if existed:
-            (self._old / path).parent.mkdir(parents=True, exist_ok=True)
-            os.link(self.root / path, self._old / path, follow_symlinks=False)
-        self._swapped.append((path, existed))
-
-    def _ours(self) -> set[str]:
-        return {*self.files, *(set(self.kept) & set(self.previous()))}
-
-    def _remember(self, paths: set[str]) -> None:
-        self.staging.mkdir(mode=0o700, exist_ok=True)
-        fresh = self.staging / MANIFEST
-        fresh.unlink(missing_ok=True)
-        _write(fresh, json.dumps(sorted(paths), indent=1).encode() + b"\n", 0o644)
-        os.replace(fresh, self.root / MANIFEST)
+def remove_tree(folder: Path) -> None:
+    """Remove a folder with all that is in it, if it is there."""
+    if folder.is_symlink() or folder.is_file():
+        folder.unlink()
+    elif folder.exists():
+        shutil.rmtree(folder)

@@ -9,11 +9,9 @@ import ipaddress
 from collections.abc import Sequence
 from typing import Any
 
+from .errors import HostError
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-
-class NetworkError(ValueError):
-    """One sentence: what is wrong with a network, and what to write instead."""
 
 
 def networks(texts: Sequence[str], variable: str) -> list[Network]:
@@ -21,7 +19,7 @@ def networks(texts: Sequence[str], variable: str) -> list[Network]:
 
     :param texts: addresses, and networks in CIDR notation.
     :param variable: where they come from, for the sentence.
-    :raises NetworkError: one isn't an address or a network.
+    :raises HostError: one isn't an address or a network.
     """
     found: dict[int, list[Any]] = {4: [], 6: []}
     for number, text in enumerate(texts):
@@ -34,6 +32,6 @@ def networks(texts: Sequence[str], variable: str) -> list[Network]:
                 hint = "write an address, or a network such as 198.51.100.0/24"
             else:
                 hint = f"write {loose} for the network, or the address without its prefix"
-            raise NetworkError(f"{variable}[{number}] {text!r} is no address and no network; {hint}.") from error
+            raise HostError(f"{variable}[{number}] {text!r} is no address and no network; {hint}.") from error
         found[network.version].append(network)
     return [*ipaddress.collapse_addresses(found[4]), *ipaddress.collapse_addresses(found[6])]

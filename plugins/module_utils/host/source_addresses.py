@@ -15,16 +15,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from .errors import HostError
+from .files import mark
+
 # Services that may take away addresses which they don't know when they are restarted, by an update for example
 # (systemd-networkd 257 does, 252 doesn't): the unit is started again with them.
 MANAGERS = ("networking.service", "systemd-networkd.service", "NetworkManager.service")
 
 # An address on a host: (address, interface, prefix length).
 Present = tuple[str, str, int]
-
-
-class AddressError(ValueError):
-    """One sentence about an address that can't be put on the host."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ def plan(wanted: Iterable[str], links: Sequence[Mapping[str, Any]], managed: Map
     :param wanted: the addresses, without prefix length.
     :param links: the output of ``ip -json address``, parsed.
     :param managed: what an earlier plan put there, address → interface.
-    :raises AddressError: an address that isn't one, or that lies in none of the host's networks.
+    :raises HostError: an address that isn't one, or that lies in none of the host's networks.
     """
     present = present_addresses(links)
     own = [entry for entry in present if entry[0] not in managed or entry != _ours(entry[0], entry[1])]
@@ -74,7 +73,7 @@ def plan(wanted: Iterable[str], links: Sequence[Mapping[str, Any]], managed: Map
         try:
             address = ipaddress.ip_address(text)
         except ValueError as error:
-            raise AddressError(f"'{text}' is not an IP address; give one without prefix length.") from error
+            raise HostError(f"'{text}' is not an IP address; give one without prefix length.") from error
         name = str(address)
         if any(name == entry[0] for entry in own):
             continue
@@ -85,7 +84,7 @@ def plan(wanted: Iterable[str], links: Sequence[Mapping[str, Any]], managed: Map
         ]
         if not holders:
             networks = sorted({str(ipaddress.ip_network(f"{entry[0]}/{entry[2]}", strict=False)) for entry in own})
-            raise AddressError(
+            raise HostError(
                 f"The address {name} is in none of this host's networks ({', '.join(networks) or 'it has none'}); "
                 "choose one that is, or configure it on the host."
             )
@@ -108,7 +107,7 @@ def _ours(address: str, interface: str) -> Present:
 def unit(description: str, before: str, addresses: Mapping[str, str]) -> str:
     """Return the systemd unit that puts the addresses on the host at each start, before the service that needs them."""
     lines = [
-        "# Written by Ansible (postern.mail_gateway.source_addresses); changes here are overwritten.",
+        mark("postern.mail_gateway.source_addresses"),
         "[Unit]",
         f"Description={description}",
         "Wants=network-online.target",

@@ -7,14 +7,14 @@ A module arms the guard before its change. From then on a timer on the host hold
 the next boot; neither needs the module, Ansible or the controller any more. Disarming takes the token, which the
 controller gets with the module's result (see ``plugins/plugin_utils/guarded_action.py``).
 
-Everything lies in one folder: ``armed.json`` exists exactly while a guard is armed, and is the point of no return in
-both directions (arming ends with writing it, disarming begins with removing it).
+Everything lies in one folder, with a copy of the program of its own: ``armed.json`` exists exactly while a guard is
+armed, and is the point of no return in both directions (arming ends with writing it, when all that it needs is on the
+disk; disarming begins with removing it). Nothing here is done without the lock, which lies elsewhere.
 """
 
 from __future__ import annotations
 
 import contextlib
-import inspect
 import os
 import secrets
 import shutil
@@ -24,18 +24,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..host.commands import run
+from ..host.commands import last, run
+from ..host.errors import HostError
+from ..host.files import copy, link, make_folder, sync, write
+from ..host.programs import package, write_package
+from ..host.units import UNITS
 from . import program as rollback_program
+from .program import FOLDER
 
-FOLDER = Path("/var/lib/postern/rollback")
+OWNER = "postern.mail_gateway, rollback guard"
 TIMER = "postern-rollback"
-PROGRAM = "program.py"
+PROGRAM = "postern-rollback"
 #: A new connection and the module that confirms take a few seconds themselves; nobody waits for a day.
 SECONDS = (5, 86400)
-
-
-class GuardError(Exception):
-    """One sentence about why the guard isn't armed or can't be disarmed; nothing was changed then."""
 
 
 def sentence(report: dict[str, Any]) -> str:
@@ -47,7 +48,7 @@ def sentence(report: dict[str, Any]) -> str:
     )
 
 
-def boot_unit(program: Path, token: str) -> str:
+def boot_unit(folder: Path, program: Path, token: str) -> str:
     """Return the unit that goes back at the next boot, before anything that lets people in or keeps them out."""
     return "\n".join(
         [
@@ -55,14 +56,14 @@ def boot_unit(program: Path, token: str) -> str:
             "[Unit]",
             "Description=Undo a change that was not confirmed",
             "DefaultDependencies=no",
-            f"ConditionPathExists={program.parent}/armed.json",
-            f"RequiresMountsFor=/etc {program.parent}",
+            f"ConditionPathExists={folder}/armed.json",
+            f"RequiresMountsFor=/etc {folder}",
             "After=local-fs.target",
             "Before=network-pre.target ufw.service nftables.service ssh.socket ssh.service fail2ban.service",
             "",
             "[Service]",
             "Type=oneshot",
-            f"ExecStart={sys.executable} -I {program} boot {program.parent} {token}",
+            f"ExecStart={sys.executable} -IB {program} boot {folder} {token}",
             "",
             "[Install]",
             "WantedBy=multi-user.target",
@@ -81,12 +82,12 @@ class RollbackGuard:
     :param name: what is changed, as it is called in sentences: "sshd", "firewall".
     :param seconds: time from arming to the rollback.
     :param folder: for tests.
-    :raises GuardError: that is no time for a confirmation.
+    :raises HostError: that is no time for a confirmation.
     """
 
     def __init__(self, name: str, seconds: int = 60, folder: Path = FOLDER) -> None:
         if not SECONDS[0] <= seconds <= SECONDS[1]:
-            raise GuardError(
+            raise HostError(
                 f"The time until the change of {name} is undone is {seconds} seconds, but must be from {SECONDS[0]} to "
                 f"{SECONDS[1]}; nothing was changed."
             )
@@ -103,16 +104,20 @@ class RollbackGuard:
     def rolled_back(self) -> dict[str, Any] | None:
         """Return the report of a rollback since the last confirmed change: name, when (ISO), why, files, errors.
 
-        :raises GuardError: a change is waiting for its confirmation, so that nothing here is final.
+        :raises HostError: a change is waiting for its confirmation, so that nothing here is final.
         """
-        self._refuse_if_armed()
-        return self.last_report()
+        if not self.folder.is_dir():
+            return None
+        with rollback_program.locked(self.folder):
+            self._refuse_if_armed()
+            return self.last_report()
 
     def forget_report(self) -> None:
         """Forget a rollback: it was reported, and the host is as it should be."""
         if (self.folder / "report.json").exists():
-            (self.folder / "report.json").unlink(missing_ok=True)
-            self._tidy()
+            with rollback_program.locked(self.folder):
+                (self.folder / "report.json").unlink(missing_ok=True)
+                self._tidy()
 
     def arm(
         self,
@@ -130,21 +135,22 @@ class RollbackGuard:
         :param remove: files that wait to be put in place, and folders that were made for them, the innermost first;
           folders go if nothing else is in them.
         :param texts: what the commands read, by name (see ``text_path``).
-        :raises GuardError: another change waits for its confirmation, or there is no way back to be had (a full disk,
+        :raises HostError: another change waits for its confirmation, or there is no way back to be had (a full disk,
           no systemd). Nothing was changed.
         """
-        try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with rollback_program.locked(self.folder):
-                self._refuse_if_armed()
+        with rollback_program.locked(self.folder):
+            self._refuse_if_armed()
+            try:
                 self._arm([str(path) for path in files], commands, before, [str(path) for path in remove], texts or {})
-        except OSError as error:
-            self._stop_timer()
-            rollback_program.forget(self.folder)
-            self._tidy()
-            raise GuardError(
-                f"The way back can't be written below {self.folder} ({error.strerror}); nothing was changed."
-            ) from error
+            except (OSError, HostError) as error:
+                self._stop_timer()
+                rollback_program.forget(self.folder)
+                self._tidy()
+                if isinstance(error, HostError):
+                    raise HostError(f"The way back can't be armed ({error}); nothing was changed.") from error
+                raise HostError(
+                    f"The way back can't be written below {self.folder} ({error.strerror}); nothing was changed."
+                ) from error
 
     def text_path(self, name: str) -> Path:
         """Return where a text for the commands lies while the guard is armed."""
@@ -158,23 +164,23 @@ class RollbackGuard:
     def disarm(self, token: str) -> None:
         """Confirm the change: it stays.
 
-        :raises GuardError: it was rolled back already, or another change is armed.
+        :raises HostError: it was rolled back already, or another change is armed.
         """
         if not self.folder.is_dir():
-            raise GuardError("No change waits for its confirmation on this host.")
+            raise HostError("No change waits for its confirmation on this host.")
         with rollback_program.locked(self.folder):
             armed = self.status()
             if armed is None or armed["token"] != token:
                 report = self.last_report()
                 if report and report.get("token") == token:
-                    raise GuardError(f"The confirmation came too late. {sentence(report)}")
-                raise GuardError("The change that this token belongs to doesn't wait for its confirmation.")
+                    raise HostError(f"The confirmation came too late. {sentence(report)}")
+                raise HostError("The change that this token belongs to doesn't wait for its confirmation.")
             (self.folder / "armed.json").unlink()
-            rollback_program.sync(self.folder)
+            sync(self.folder)
             (self.folder / "report.json").unlink(missing_ok=True)
             rollback_program.forget(self.folder)
-        self._stop_timer()
-        self._tidy()
+            self._stop_timer()
+            self._tidy()
 
     def roll_back_now(self, why: str = "the change failed") -> dict[str, Any] | None:
         """Undo the change at once, in this process. No report stays, since the caller has it to tell.
@@ -185,10 +191,10 @@ class RollbackGuard:
             return None
         with rollback_program.locked(self.folder):
             report = rollback_program.roll_back(self.folder, self.token, why)
-        if report and self.status() is None:
-            self._stop_timer()
-            (self.folder / "report.json").unlink(missing_ok=True)
-            self._tidy()
+            if report and self.status() is None:
+                self._stop_timer()
+                (self.folder / "report.json").unlink(missing_ok=True)
+                self._tidy()
         return report
 
     def _refuse_if_armed(self) -> None:
@@ -198,11 +204,11 @@ class RollbackGuard:
         if not self._timer_lives():
             # Somebody stopped the timer, or the host was restored from an image: nobody else would go back any more.
             rollback_program.roll_back(self.folder, armed["token"], "its timer was gone")
-            raise GuardError(
+            raise HostError(
                 f"A change of {armed['name']} from {armed['when']} was neither confirmed nor rolled back, since its "
                 "timer was gone; it was rolled back now. Run again."
             )
-        raise GuardError(
+        raise HostError(
             f"A change of {armed['name']} on this host, made at {armed['when']}, waits for its confirmation, which "
             f"another run may be about to give; nothing was changed. It is confirmed or rolled back within "
             f"{armed['seconds']} seconds of that time: run again then."
@@ -223,29 +229,27 @@ class RollbackGuard:
         # What a run left that was killed while it armed: no armed.json, so nothing had been changed.
         self._stop_timer()
         rollback_program.forget(self.folder)
+        make_folder(self.folder, 0o700)
         self.token = secrets.token_hex(16)
         saved = self.folder / "saved"
-        saved.mkdir(mode=0o700)
+        make_folder(saved, 0o700)
         entries = []
         for number, path in enumerate(dict.fromkeys(files)):
-            source, copy = Path(path), saved / str(number)
+            source, target = Path(path), saved / str(number)
             if os.path.lexists(source):
-                rollback_program.copy(source, copy)
-            entries.append({"path": path, "saved": str(copy) if os.path.lexists(copy) else None})
+                copy(source, target)
+            entries.append({"path": path, "saved": str(target) if os.path.lexists(target) else None})
         for name, text in texts.items():
-            with self.text_path(name).open("w", encoding="utf-8") as stream:
-                stream.write(text)
-                stream.flush()
-                os.fsync(stream.fileno())
-        rollback_program.sync(saved)
-        program = self.folder / PROGRAM
-        program.write_text(inspect.getsource(rollback_program), encoding="utf-8")
-        unit = rollback_program.UNITS / rollback_program.BOOT_UNIT
-        unit.write_text(boot_unit(program, self.token), encoding="utf-8")
-        wanted = rollback_program.UNITS / "multi-user.target.wants" / unit.name
-        wanted.parent.mkdir(exist_ok=True)
+            write(self.text_path(name), text.encode())
+        sync(saved)
+        # A copy of its own: whatever becomes of the collection's files, what is armed goes back.
+        program = self.folder / "program" / PROGRAM
+        shutil.rmtree(program.parent, ignore_errors=True)
+        write_package(program.parent, package(rollback_program, PROGRAM, OWNER))
+        unit = UNITS / rollback_program.BOOT_UNIT
+        write(unit, boot_unit(self.folder, program, self.token).encode())
         # As "systemctl enable" would, but without having all units read again: only the next boot needs it.
-        wanted.symlink_to(unit)
+        link(unit.parent / "multi-user.target.wants" / unit.name, unit)
         armed = {
             "name": self.name,
             "token": self.token,
@@ -264,12 +268,10 @@ class RollbackGuard:
             "--timer-property=AccuracySec=100ms", "--property=Type=oneshot", "--property=Restart=on-failure",
             "--property=RestartSec=5s", "--property=StartLimitIntervalSec=0", "--collect",
             "--description=Undo a change that was not confirmed",
-            sys.executable, "-I", str(program), "timeout", str(self.folder), self.token,
+            sys.executable, "-IB", str(program), "timeout", str(self.folder), self.token,
         )  # fmt: skip
         if started.returncode:
-            rollback_program.forget(self.folder)
-            said = (started.stderr.strip() or "systemd-run gave no reason").splitlines()[-1]
-            raise GuardError(f"The way back can't be armed ({said.rstrip('.')}); nothing was changed.")
+            raise HostError(last(started))
         self._deadline = time.monotonic() + self.seconds
         rollback_program.write(self.folder / "armed.json", armed)
 
@@ -283,7 +285,8 @@ class RollbackGuard:
         return report
 
     def _stop_timer(self) -> None:
-        run("systemctl", "stop", f"{TIMER}.timer")
+        # The service as well: at most it waits for the lock that we hold, and its program is about to go.
+        run("systemctl", "stop", f"{TIMER}.timer", f"{TIMER}.service")
         run("systemctl", "reset-failed", f"{TIMER}.timer", f"{TIMER}.service")
 
     def _tidy(self) -> None:

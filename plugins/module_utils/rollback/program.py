@@ -3,32 +3,41 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The way back: puts saved files in place again and runs the commands that make them count.
 
-This file is both a part of the rollback guard and the program that is copied onto the host, so it needs nothing but
-Python's own library. On the host a timer runs it as ``program.py timeout FOLDER TOKEN``, and the next boot as
-``program.py boot FOLDER TOKEN``. Every step may be repeated: one that was killed in the middle is healed by running it
-again.
+On the host a timer runs it as ``postern-rollback timeout FOLDER TOKEN``, and the next boot as ``postern-rollback boot
+FOLDER TOKEN``; each armed guard has a copy of its own, with all that it imports (``host/programs.py``). Every step may
+be repeated: one that was killed in the middle is healed by running it again.
 """
 
 from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import fcntl
 import json
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ..host.commands import last
+from ..host.commands import run as run_command
+from ..host.errors import HostError
+from ..host.files import copy, make_folder, replace, sync
+from ..host.files import remove as remove_file
+from ..host.files import write as write_file
+from ..host.locks import lock_path
+from ..host.locks import locked as hold
+from ..host.units import UNITS
+
+FOLDER = Path("/var/lib/postern/rollback")
 WHY = {
     "timeout": "it was not confirmed in time",
     "boot": "the host was restarted before it was confirmed",
 }
 BOOT_UNIT = "postern-rollback-boot.service"
-UNITS = Path("/etc/systemd/system")
+LOCK_SECONDS = 150
+"""Longer than a rollback takes whose commands take their time."""
 
 
 def now() -> str:
@@ -47,29 +56,18 @@ def read(path: Path) -> dict[str, Any] | None:
 
 def write(path: Path, content: dict[str, Any]) -> None:
     """Write a JSON file so that it is either the old or the new one, and on the disk, whatever happens."""
-    fresh = path.with_name(path.name + ".new")
-    with fresh.open("w", encoding="utf-8") as stream:
-        json.dump(content, stream, indent=1)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(fresh, path)
-    sync(path.parent)
-
-
-def sync(folder: Path) -> None:
-    """Put a folder's entries onto the disk."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    write_file(path, json.dumps(content, indent=1).encode())
 
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the lock that arming, disarming and rolling back share. Waits, since none of them takes long."""
-    with Path(folder, "lock").open("w", encoding="utf-8") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
+    """Hold the lock that arming, disarming and rolling back share; it doesn't lie in the folder, which goes."""
+    path = lock_path("rollback") if folder == FOLDER else folder.with_suffix(".lock")
+    busy = (
+        f"Another run arms, confirms or undoes a change on this host for more than {LOCK_SECONDS} seconds already; "
+        "nothing was changed, wait for it to end and run again."
+    )
+    with hold(path, busy, LOCK_SECONDS):
         yield
 
 
@@ -82,40 +80,24 @@ def restore(entry: dict[str, Any]) -> str:
     path = Path(entry["path"])
     try:
         if entry["saved"] is None:
-            path.unlink(missing_ok=True)
+            remove_file(path)
             return ""
         saved = Path(entry["saved"])
         if not os.path.lexists(saved):
             return ""  # done before
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         try:
             # On the same file system this takes no space, so a full disk doesn't stop it.
-            os.replace(saved, path)
+            replace(saved, path)
         except OSError:
             beside = path.with_name(f".{path.name}.postern-rollback")
             beside.unlink(missing_ok=True)
             copy(saved, beside)
-            os.replace(beside, path)
+            replace(beside, path)
             saved.unlink()
-        sync(path.parent)
     except OSError as error:
         return f"{path}: {error.strerror}"
     return ""
-
-
-def copy(source: Path, target: Path) -> None:
-    """Copy a file or symbolic link with owner and mode, onto the disk; never readable for others meanwhile."""
-    if source.is_symlink():
-        target.symlink_to(source.readlink())
-        return
-    status = source.stat()
-    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as stream, source.open("rb") as content:
-        shutil.copyfileobj(content, stream)
-        os.fchown(stream.fileno(), status.st_uid, status.st_gid)
-        os.fchmod(stream.fileno(), status.st_mode & 0o7777)
-        stream.flush()
-        os.fsync(stream.fileno())
 
 
 def remove(path: Path) -> None:
@@ -132,16 +114,12 @@ def run(commands: list[list[str]]) -> list[str]:
     said = []
     for command in commands:
         try:
-            done = subprocess.run(
-                command, check=False, capture_output=True, text=True, errors="replace", timeout=60,
-                stdin=subprocess.DEVNULL,
-            )  # fmt: skip
-        except (OSError, subprocess.TimeoutExpired) as error:
+            done = run_command(*command, seconds=60)
+        except (HostError, OSError) as error:
             said.append(f"'{' '.join(command)}': {error}")
             continue
         if done.returncode:
-            last = (done.stderr.strip() or done.stdout.strip() or f"status {done.returncode}").splitlines()[-1]
-            said.append(f"'{' '.join(command)}': {last}")
+            said.append(f"'{' '.join(command)}': {last(done)}")
     return said
 
 
@@ -149,7 +127,7 @@ def forget(folder: Path) -> None:
     """Remove what is only needed while a guard is armed: the unit for the next boot, and the copies."""
     for path in (UNITS / "multi-user.target.wants" / BOOT_UNIT, UNITS / BOOT_UNIT):
         with contextlib.suppress(OSError):
-            path.unlink(missing_ok=True)
+            remove_file(path)
     shutil.rmtree(folder / "saved", ignore_errors=True)
 
 
@@ -182,24 +160,24 @@ def roll_back(folder: Path, token: str, why: str, *, boot: bool = False) -> dict
         (folder / "armed.json").unlink()
     except OSError:
         # No space for a report: what was armed says almost the same.
-        os.replace(folder / "armed.json", folder / "report.json")
+        replace(folder / "armed.json", folder / "report.json")
     sync(folder)
     forget(folder)
     return report
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Run as a program; the status is 1 where something couldn't be restored, so that it is tried again."""
-    occasion, folder, token = arguments
-    with locked(Path(folder)):
-        report = roll_back(Path(folder), token, WHY[occasion], boot=occasion == "boot")
+    occasion, folder, token = sys.argv[1:] if arguments is None else arguments
+    try:
+        with locked(Path(folder)):
+            report = roll_back(Path(folder), token, WHY[occasion], boot=occasion == "boot")
+    except HostError as error:
+        print(error, file=sys.stderr)
+        return 1
     if report is None:
         return 0
     print(f"{report['name']} was rolled back, since {report['why']}: {', '.join(report['files'])}")
-    for error in report["errors"]:
-        print(error, file=sys.stderr)
+    for reason in report["errors"]:
+        print(reason, file=sys.stderr)
     return 1 if read(Path(folder) / "armed.json") else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

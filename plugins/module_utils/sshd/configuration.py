@@ -13,13 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..host.errors import HostError
+from ..host.files import mark
 from ..host.networks import networks
 
 FOLDER = Path("/etc/ssh")
 DROP_IN = FOLDER / "sshd_config.d" / "00-postern.conf"
 KEYS = FOLDER / "authorized_keys.d"
 SFTP = Path("/srv/sftp")
-HEADER = "# Written by Ansible (role postern.mail_gateway.sshd); changes here are overwritten."
+HEADER = mark("role postern.mail_gateway.sshd")
 
 #: The best first. Key exchanges withstand a later quantum computer: what is recorded today can't be read then.
 #: GCM and CTR with encrypt-then-MAC are what the Terrapin attack (CVE-2023-48795) can't touch, whoever connects.
@@ -81,10 +83,6 @@ CUMULATIVE = {"port", "listenaddress", "hostkey", "allowusers", "denyusers", "al
 MODULI_BITS = 3071
 
 
-class SshdError(ValueError):
-    """One sentence about a configuration that isn't to be had, and what to do."""
-
-
 @dataclass(frozen=True)
 class Entry:
     """One setting of a configuration file. ``match`` is the criteria of the block it stands in, or empty."""
@@ -118,19 +116,19 @@ def checked_settings(settings: Mapping[str, Any], where: str) -> list[tuple[str,
     """Return free settings as pairs.
 
     :param where: the variable, for the sentence.
-    :raises SshdError: something that isn't a setting, or one that is the role's own.
+    :raises HostError: something that isn't a setting, or one that is the role's own.
     """
     pairs = []
     for keyword, value in settings.items():
         text = value_text(keyword, value)
         if not re.fullmatch(r"[A-Za-z0-9]+", keyword) or not text.strip() or re.search(r"[\0\r\n]", text):
-            raise SshdError(
+            raise HostError(
                 f"{where}.{keyword}: '{text}' is not a setting of sshd; give a name and a value of one line."
             )
         if keyword.lower() in OWN and not (keyword.lower() == "pubkeyauthentication" and ".settings" in where):
             instead = OWN[keyword.lower()]
             advice = f"use {instead}" if instead else "this role sees to it that logons are by key alone; remove it"
-            raise SshdError(f"{where}.{keyword} can't be set here: {advice}.")
+            raise HostError(f"{where}.{keyword} can't be set here: {advice}.")
         pairs.append((keyword, text))
     return pairs
 
@@ -179,8 +177,8 @@ def drop_in(
     :param query: what ``ssh -Q NAME`` answers.
     :param version: OpenSSH's.
     :param passwords: leave passwords as they are on the host; for the moment before a key logon has worked.
-    :raises SshdError: a setting that can't be there.
-    :raises NetworkError: what isn't a network.
+    :raises HostError: a setting that can't be there.
+    :raises HostError: what isn't a network.
     """
     lines = [HEADER, "# It sorts first, and sshd takes the first value that it sees.", ""]
     lines += [f"Port {port}" for port in wanted.ports]
@@ -232,7 +230,7 @@ def _match_blocks(wanted: Wanted) -> list[str]:
     for number, block in enumerate(wanted.matches):
         where = f"sshd_matches[{number}]"
         if not block["match"].strip() or re.search(r"[\0\r\n]", block["match"]):
-            raise SshdError(f"{where}.match must be the criteria of a Match block on one line, as in 'User anna'.")
+            raise HostError(f"{where}.match must be the criteria of a Match block on one line, as in 'User anna'.")
         lines += ["", f"Match {block['match'].strip()}"]
         lines += [f"    {key} {text}" for key, text in checked_settings(block["settings"], f"{where}.settings")]
     return [*lines, "", "Match all"] if lines else []

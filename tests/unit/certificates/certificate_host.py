@@ -17,7 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils.certificates import program
+from ansible_collections.postern.mail_gateway.plugins.module_utils.certificates import (
+    configuration,
+    haproxy_swap,
+    settings,
+    x509,
+)
+from ansible_collections.postern.mail_gateway.plugins.module_utils.host.programs import write_package
 
 NAMES = ("mail.example.test", "autodiscover.example.test")
 SYSTEMCTL = """#!/bin/sh
@@ -118,8 +124,16 @@ class Host:
     """A gateway in one folder."""
 
     folder: Path
-    settings: program.Settings
+    settings: settings.Settings
     process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def program(self) -> Path:
+        """The program as the role puts it onto a host."""
+        path = self.folder / "program" / "postern-certificates"
+        if not path.exists():
+            write_package(path.parent, configuration.PROGRAM.files)
+        return path
 
     @property
     def target(self) -> Path:
@@ -130,8 +144,8 @@ class Host:
         return sorted(path.name for path in self.target.parent.iterdir())
 
     @property
-    def installer(self) -> program.Installer:
-        return program.Installer(self.settings, self.settings.certificates[0])
+    def installer(self) -> haproxy_swap.Installer:
+        return haproxy_swap.Installer(self.settings, self.settings.certificates[0])
 
     def start(self) -> None:
         with (self.folder / "journal").open("ab") as journal:
@@ -162,7 +176,7 @@ class Host:
 
     def lineage(self, pem: bytes, name: str = "mail") -> None:
         """Put key and chain where certbot would."""
-        bundle = program.bundle_from(pem)
+        bundle = x509.bundle_from(pem)
         live = Path(self.settings.lineages, "live", name)
         live.mkdir(parents=True, exist_ok=True)
         (live / "privkey.pem").write_bytes(bundle.key + b"\n")
@@ -171,7 +185,8 @@ class Host:
     def run(self, *arguments: str, before: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
         """Run the program as the host does; ``before`` stands for a tracer."""
         return subprocess.run(
-            [sys.executable, *before, program.__file__, "--settings", str(self.folder / "settings.json"), *arguments],
+            [sys.executable, "-IB", *before, str(self.program), "--settings", str(self.folder / "settings.json"),
+             *arguments],
             check=False, capture_output=True, text=True,
         )  # fmt: skip
 

@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils.certificates import program
+from ansible_collections.postern.mail_gateway.plugins.module_utils.certificates import (
+    settings,
+)
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
@@ -45,16 +47,16 @@ def host(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host
         monkeypatch.setenv("PATH", f"{folder}/bin:{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
         assert shutil.which("haproxy"), "These tests ask HAProxy itself: install the package haproxy."
         port = free_port()
-        settings = program.Settings(
-            host="gw1", certificates=(program.Wanted("mail", NAMES),), authority="https://acme.example.test/dir",
+        given = settings.Settings(
+            host="gw1", certificates=(settings.Wanted("mail", NAMES),), authority="https://acme.example.test/dir",
             gateways=("gw1", "gw2"), port=port, http_port=free_port(), folder=f"{folder}/etc",
             socket=f"{folder}/admin.sock", state=f"{folder}/state", lineages=f"{folder}/letsencrypt",
             locks=f"{folder}/locks", drop=f"{folder}/drop", metrics=f"{folder}/state/metrics.prom",
         )  # fmt: skip
-        (folder / "settings.json").write_text(program.settings_text(settings))
+        (folder / "settings.json").write_text(settings.settings_text(given))
         (folder / "etc" / "haproxy.cfg").write_text(HAPROXY.format(folder=folder, port=port))
         (folder / "etc" / "certificates.crt-list").write_text("certificates/mail.pem\n")
-        made = Host(folder, settings)
+        made = Host(folder, given)
         # As role haproxy leaves it: one that the host signed itself.
         pem = openssl(
             "req", "-x509", "-nodes", "-key", str(authority.keys["other"]), "-subj", "/CN=mail.example.test",
@@ -74,9 +76,9 @@ def changed(host: Host) -> Changed:
     """A function that changes the host's settings."""
 
     def change(**values: Any) -> Host:
-        content = json.loads(program.settings_text(host.settings)) | values
-        host.settings = program.settings_from(content)
-        (host.folder / "settings.json").write_text(program.settings_text(host.settings))
+        content = json.loads(settings.settings_text(host.settings)) | values
+        host.settings = settings.settings_from(content)
+        (host.folder / "settings.json").write_text(settings.settings_text(host.settings))
         return host
 
     return change

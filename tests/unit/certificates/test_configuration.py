@@ -11,7 +11,13 @@ from certificate_host import Authority
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils.certificates import configuration, program
+from ansible_collections.postern.mail_gateway.plugins.module_utils.certificates import (
+    configuration,
+    identity,
+    settings,
+)
+from ansible_collections.postern.mail_gateway.plugins.module_utils.host.errors import HostError
+from ansible_collections.postern.mail_gateway.plugins.module_utils.host.files import HostFile
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA comment"
 
@@ -87,7 +93,7 @@ BAD = [
 
 @pytest.mark.parametrize(("change", "sentence"), BAD)
 def test_what_cant_be_right_is_refused(change: dict[str, Any], sentence: str) -> None:
-    with pytest.raises(configuration.BadVariables) as caught:
+    with pytest.raises(HostError) as caught:
         configuration.settings(variables(**change))
     assert sentence in str(caught.value)
     assert str(caught.value).endswith(".")
@@ -99,7 +105,7 @@ def test_what_cant_be_right_is_refused(change: dict[str, Any], sentence: str) ->
 def test_no_name_gets_through_that_a_shell_or_a_file_would_take_for_something_else(name: str) -> None:
     try:
         configuration.settings(variables(**named(name)))
-    except configuration.BadVariables:
+    except HostError:
         return
     assert set(name.lower()) <= set("abcdefghijklmnopqrstuvwxyz0123456789-.")
     assert not name.startswith("-")
@@ -112,7 +118,7 @@ def test_staging_is_one_word() -> None:
     assert configuration.settings(variables()).key_type == "rsa"
 
 
-def files(**more: Any) -> dict[Path, configuration.HostFile]:
+def files(**more: Any) -> dict[Path, HostFile]:
     given_ = variables(**more)
     return {file.path: file for file in configuration.host_files(configuration.settings(given_), given_)}
 
@@ -149,7 +155,7 @@ def test_host_keys_are_those_given_or_read_or_known() -> None:
     known = "gw2 known one\ngw3 known two\n"
 
     def keys(peer: dict[str, Any], identities: list[dict[str, Any]], known: str) -> list[str]:
-        (found,) = configuration.with_host_keys([peer], identities, known, "gw1")
+        (found,) = identity.with_host_keys([peer], identities, known, "gw1")
         return list(found["host_keys"])
 
     assert keys({**peer, "host_keys": ["given"]}, read, known) == ["given"]
@@ -165,10 +171,10 @@ def test_host_keys_are_those_given_or_read_or_known() -> None:
 def test_a_gateway_that_is_down_and_that_nobody_knows_waits_for_its_turn() -> None:
     peers = [{"name": name, "address": "10.0.0.2", "host_keys": []} for name in ("gw2", "gw3")]
     asked = [{"item": "gw1", "identity": {"public_key": KEY}}, {"item": "gw2", "identity": {}}]
-    assert [peer["name"] for peer in configuration.with_host_keys(peers, asked, "", "gw1")] == ["gw3"]
+    assert [peer["name"] for peer in identity.with_host_keys(peers, asked, "", "gw1")] == ["gw3"]
     # gw3 wasn't asked at all, and that is a mistake in the play.
-    with pytest.raises(configuration.BadVariables, match="without gw3's host keys nobody can tell it apart"):
-        configuration.settings(variables(peers=configuration.with_host_keys(peers, asked, "", "gw1")))
+    with pytest.raises(HostError, match="without gw3's host keys nobody can tell it apart"):
+        configuration.settings(variables(peers=identity.with_host_keys(peers, asked, "", "gw1")))
 
 
 def test_a_host_remembers_its_peers_by_the_comment_of_their_keys() -> None:
@@ -176,12 +182,12 @@ def test_a_host_remembers_its_peers_by_the_comment_of_their_keys() -> None:
         "ssh-ed25519 two certificates@gw2\nssh-ed25519 mine anna@certificates\n"
         "# ssh-ed25519 old certificates@gw5\nrestrict ssh-ed25519 three certificates@gw3.example.com\n"
     )
-    assert configuration.remembered(keys, "gw2 ssh-rsa r\ngw2 ssh-ed25519 e\ngw4 ssh-ed25519 f\n") == {
+    assert identity.remembered(keys, "gw2 ssh-rsa r\ngw2 ssh-ed25519 e\ngw4 ssh-ed25519 f\n") == {
         "gw2": {"public_key": "ssh-ed25519 two certificates@gw2", "host_keys": ["ssh-rsa r", "ssh-ed25519 e"]},
         "gw3.example.com": {"public_key": "restrict ssh-ed25519 three certificates@gw3.example.com", "host_keys": []},
         "gw4": {"public_key": "", "host_keys": ["ssh-ed25519 f"]},
     }
-    assert configuration.remembered("", "") == {}
+    assert identity.remembered("", "") == {}
 
 
 @given(
@@ -194,7 +200,7 @@ def test_of_a_gateway_that_is_down_anybodys_memory_is_enough(up: set[str], memor
         return {"public_key": f"{name} itself", "host_keys": [f"{name} itself"], "peers": peers}
 
     asked = [{"item": name, "identity": told(name) if name in up else {}} for name in ("gw3", "gw2", "gw1", "gw4")]
-    found = configuration.known_identities(asked, "gw1")
+    found = identity.known_identities(asked, "gw1")
     for name in ("gw1", "gw2", "gw3", "gw4"):
         tellers = [teller for teller in ("gw1", "gw2", "gw3") if teller in up and name in memories.get(teller, ())]
         wanted = f"{name} itself" if name in up else f"{name} by {tellers[0]}" if tellers else ""
@@ -207,7 +213,7 @@ def test_systemd_takes_the_units(tmp_path: Path) -> None:
         if configuration.UNITS in path.parents and path.parent == configuration.UNITS:
             assert file.content is not None
             # The program isn't on this machine.
-            text = file.content.decode().replace(str(program.PROGRAM), "/bin/true")
+            text = file.content.decode().replace(str(settings.PROGRAM), "/bin/true")
             (tmp_path / path.name).write_text(text.replace("After=haproxy.service", "After=basic.target"))
     units = [str(path) for path in sorted(tmp_path.iterdir())]
     assert len(units) == 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from ansible_collections.postern.mail_gateway.plugins.modules.letsencrypt_certificates import copies
+from ansible_collections.postern.mail_gateway.plugins.module_utils.certificates.provision import copies
 
 
 def key(path: Path) -> Path:

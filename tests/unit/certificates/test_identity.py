@@ -15,7 +15,7 @@ import yaml
 from ansible.errors import AnsibleConnectionFailure
 from certificate_host import free_port
 
-from ansible_collections.postern.mail_gateway.plugins.action.letsencrypt_certificates import ActionModule
+from ansible_collections.postern.mail_gateway.plugins.action.letsencrypt_identity import ActionModule
 
 HERE = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
 
@@ -101,15 +101,15 @@ def no_base(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_one_that_is_ill_is_like_one_that_is_down() -> None:
     ill = {"failed": True, "msg": "Missing sudo password"}
-    done = Action(ill, state="identity", host="gw2").run(None, {"inventory_hostname": "gw1"})
+    done = Action(ill, host="gw2").run(None, {"inventory_hostname": "gw1"})
     assert (done.get("failed"), done["changed"], done["identity"]) == (None, False, {})
     (sentence,) = done["warnings"]
     assert sentence.startswith("gw2 can't be asked who it is (Missing sudo password); the other gateways keep what")
     # Its own run says so.
-    assert Action(ill, state="identity", host="gw2").run(None, {"inventory_hostname": "gw2"}) == ill
+    assert Action(ill, host="gw2").run(None, {"inventory_hostname": "gw2"}) == ill
 
 
 def test_nothing_else_is_forgiven() -> None:
-    action = Action(AnsibleConnectionFailure("down"), state="configured", host="gw2")
+    action = Action(AnsibleConnectionFailure("down"), host="gw2")
     with pytest.raises(AnsibleConnectionFailure):
-        action.run(None, {"inventory_hostname": "gw1"})
+        action.run(None, {"inventory_hostname": "gw2"})

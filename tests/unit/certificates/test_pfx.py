@@ -10,7 +10,11 @@ from pathlib import Path
 import pytest
 from certificate_host import openssl
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils.certificates import pfx, program
+from ansible_collections.postern.mail_gateway.plugins.module_utils.certificates import (
+    pfx,
+    x509,
+)
+from ansible_collections.postern.mail_gateway.plugins.module_utils.host.errors import HostError
 
 PASSWORD = "a password, long enough"
 
@@ -39,7 +43,7 @@ def test_each_windows_gets_what_it_reads(pems: dict[str, bytes], windows: int, c
 def test_key_certificate_and_chain_are_in_it(pems: dict[str, bytes]) -> None:
     made = pfx.make_pfx(pems["first"], PASSWORD, name="mail.example.test")
     text = pfx.read_pfx(made, PASSWORD)
-    bundle, before = program.bundle_from(text), program.bundle_from(pems["first"])
+    bundle, before = x509.bundle_from(text), x509.bundle_from(pems["first"])
     assert bundle.leaf == before.leaf
     assert bundle.chain == before.chain
     keys = [openssl("pkey", "-pubout", data=one.key) for one in (bundle, before)]
@@ -50,7 +54,7 @@ def test_key_certificate_and_chain_are_in_it(pems: dict[str, bytes]) -> None:
 
 def test_another_password_opens_nothing(pems: dict[str, bytes]) -> None:
     made = pfx.make_pfx(pems["first"], PASSWORD)
-    with pytest.raises(pfx.PfxError, match="Mac verify error"):
+    with pytest.raises(HostError, match="Mac verify error"):
         pfx.read_pfx(made, PASSWORD + "x")
     assert b"PRIVATE KEY" not in made
     assert len({pfx.new_password() for _ in range(50)}) == 50
@@ -72,7 +76,7 @@ def test_what_makes_no_pfx_is_told(
 ) -> None:
     content = {"": b"", "broken": pems["first"].replace(b"MII", b"MIJ")}.get(pem) if pem != "first" else pems["first"]
     assert content is not None
-    with pytest.raises(pfx.PfxError) as caught:
+    with pytest.raises(HostError) as caught:
         pfx.make_pfx(content, password, encryption)
     assert sentence in str(caught.value)
     assert str(caught.value).endswith(".")

@@ -17,16 +17,26 @@ from certificate_host import NAMES, Authority, Changed, Host
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils.certificates import program
+from ansible_collections.postern.mail_gateway.plugins.module_utils.certificates import (
+    certbot,
+    handover,
+    health,
+    reachability,
+    renewal,
+    settings,
+    turns,
+    x509,
+)
+from ansible_collections.postern.mail_gateway.plugins.module_utils.host.errors import HostError
 
 DAY = 86400.0
 GATEWAYS = ("gw1", "gw2", "gw3", "gw4", "gw5")
 
 
-def settings(host: str = "gw1", **more: Any) -> program.Settings:
-    return program.Settings(
+def gateway(host: str = "gw1", **more: Any) -> settings.Settings:
+    return settings.Settings(
         host=host,
-        certificates=(program.Wanted("mail", NAMES),),
+        certificates=(settings.Wanted("mail", NAMES),),
         authority="https://acme.example.test/dir",
         gateways=GATEWAYS,
         **more,
@@ -34,41 +44,37 @@ def settings(host: str = "gw1", **more: Any) -> program.Settings:
 
 
 def bundle(lifetime: float, *, names: tuple[str, ...] = NAMES, self_signed: bool = False, bits: int = 2048) -> Any:
-    leaf = program.Certificate(names, "1", "CN = x", self_signed, 0.0, lifetime, "rsa", bits, "f", "k")
-    return program.Bundle(b"", (b"",), leaf)
+    leaf = x509.Certificate(names, "1", "CN = x", self_signed, 0.0, lifetime, "rsa", bits, "f", "k")
+    return x509.Bundle(b"", (b"",), leaf)
 
 
 @given(st.floats(60, 400 * DAY), st.floats(0, 1.2))
 def test_gateways_come_in_their_order_and_all_in_time(lifetime: float, at: float) -> None:
     """For any lifetime: whoever comes later in the order also comes later in time, and the last before the warning."""
-    turns = [
-        bool(program.reason_to_take_over(settings(host), bundle(lifetime), at * lifetime)) for host in GATEWAYS[:3]
-    ]
-    assert turns == sorted(turns, reverse=True)
+    acting = [bool(turns.reason_to_take_over(gateway(host), bundle(lifetime), at * lifetime)) for host in GATEWAYS[:3]]
+    assert acting == sorted(acting, reverse=True)
     left = 1 - at
-    if left > program.DUE + 0.001:
-        assert not any(turns)
-    if left < program.LAST_TAKEOVER:
-        assert all(
-            bool(program.reason_to_take_over(settings(host), bundle(lifetime), at * lifetime)) for host in GATEWAYS
-        )
+    if left > turns.DUE + 0.001:
+        assert not any(acting)
+    if left < turns.LAST_TAKEOVER:
+        assert all(bool(turns.reason_to_take_over(gateway(host), bundle(lifetime), at * lifetime)) for host in GATEWAYS)
     # The check warns only after the second gateway had its turn as well.
-    if left < program.WARNING:
-        assert turns[1]
+    if left < turns.WARNING:
+        assert acting[1]
 
 
 @pytest.mark.parametrize(("left", "due"), [(0.34, 0), (0.3, 1), (0.25, 2), (0.19, 3), (0.14, 5)])
 def test_each_gateway_has_a_time_of_its_own(left: float, due: int) -> None:
-    turns = [bool(program.reason_to_take_over(settings(host), bundle(DAY), (1 - left) * DAY)) for host in GATEWAYS]
-    assert turns == [True] * due + [False] * (len(GATEWAYS) - due)
+    acting = [bool(turns.reason_to_take_over(gateway(host), bundle(DAY), (1 - left) * DAY)) for host in GATEWAYS]
+    assert acting == [True] * due + [False] * (len(GATEWAYS) - due)
 
 
 @given(st.floats(0, 40 * 3600))
 def test_a_self_signed_one_waits_for_the_first_gateway(age: float) -> None:
-    turns = [
-        bool(program.reason_to_take_over(settings(host), bundle(DAY * 365, self_signed=True), age)) for host in GATEWAYS
+    acting = [
+        bool(turns.reason_to_take_over(gateway(host), bundle(DAY * 365, self_signed=True), age)) for host in GATEWAYS
     ]
-    assert turns == [age > rank * program.BOOTSTRAP_PATIENCE for rank in range(len(GATEWAYS))]
+    assert acting == [age > rank * turns.BOOTSTRAP_PATIENCE for rank in range(len(GATEWAYS))]
 
 
 @pytest.mark.parametrize(
@@ -89,26 +95,26 @@ def test_a_self_signed_one_waits_for_the_first_gateway(age: float) -> None:
     ],
 )
 def test_why_a_certificate_is_issued(current: Any, authority: str, reason: str) -> None:
-    state = program.State("mail", authority=authority)
-    found = program.reason_to_issue(settings(), *settings().certificates, current, state, at=0)
+    state = settings.State("mail", authority=authority)
+    found = turns.reason_to_issue(gateway(), *gateway().certificates, current, state, at=0)
     assert found.startswith(reason)
     assert bool(found) == bool(reason)
     # Nobody but the first asks for it: the others get it.
-    assert program.reason_to_issue(settings("gw2"), *settings().certificates, current, state, at=0) == ""
+    assert turns.reason_to_issue(gateway("gw2"), *gateway().certificates, current, state, at=0) == ""
 
 
 @pytest.mark.parametrize("name", ["gw1", "gw2"])
 def test_who_asks_for_it_here_gets_it_here(changed: Changed, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """``renew --now`` on any gateway, as when the first one is gone for good."""
     asked: list[str] = []
-    monkeypatch.setattr(program.Manager, "issue", lambda _self, certificate: asked.append(certificate))
-    program.Manager(changed(host=name).settings).renew(now_all=True)
+    monkeypatch.setattr(renewal.Renewal, "issue", lambda _self, certificate: asked.append(certificate))
+    renewal.Renewal(changed(host=name).settings).renew(now_all=True)
     assert asked == ["mail"]
 
 
 def test_nothing_secret_is_on_certbots_command_line() -> None:
-    command = program.certbot_command(
-        settings(certbot_options="/etc/letsencrypt/postern.ini", contact="a@b.test"), settings().certificates[0]
+    command = certbot.certbot_command(
+        gateway(certbot_options="/etc/letsencrypt/postern.ini", contact="a@b.test"), gateway().certificates[0]
     )
     assert command[command.index("--config") + 1] == "/etc/letsencrypt/postern.ini"
     assert command.count("--domain") == len(NAMES)
@@ -183,10 +189,10 @@ SAID = [
 
 @pytest.mark.parametrize(("output", "sentence"), SAID)
 def test_what_certbot_says_is_one_sentence(output: str, sentence: str) -> None:
-    found = program.certbot_failure(output, settings())
+    found = certbot.certbot_failure(output, gateway())
     assert str(found).startswith(sentence)
     assert str(found).endswith(".")
-    assert isinstance(found, program.Held) == ("rateLimited" in output)
+    assert isinstance(found, certbot.Held) == ("rateLimited" in output)
 
 
 def test_an_authority_that_wants_peace_gets_it(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,26 +201,26 @@ def test_an_authority_that_wants_peace_gets_it(host: Host, monkeypatch: pytest.M
     until = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(time.time() + 7200))
     output = f"Error: urn:ietf:params:acme:error:rateLimited :: too many certificates, retry after {until}: see"
 
-    def certbot(self: program.Manager, wanted: program.Wanted) -> None:
+    def issue(self: renewal.Renewal, wanted: settings.Wanted) -> None:
         asked.append(wanted.name)
-        raise program.certbot_failure(output, self.settings)
+        raise certbot.certbot_failure(output, self.settings)
 
-    monkeypatch.setattr(program.Manager, "_issue", certbot)
-    manager = program.Manager(host.settings)
+    monkeypatch.setattr(renewal.Renewal, "_issue", issue)
+    manager = renewal.Renewal(host.settings)
     for _ in range(3):
-        with pytest.raises(program.Held, match="limits how often it is asked"):
+        with pytest.raises(certbot.Held, match="limits how often it is asked"):
             manager.issue("mail")
     said = manager.renew()
     assert [sentence for sentence in said if "nothing is asked for 'mail' before" in sentence]
     assert asked == ["mail"]
-    held = program.read_state(host.settings, "mail").held_until
+    held = settings.read_state(host.settings, "mail").held_until
     assert 7000 < held - time.time() < 7400
 
 
 @given(st.text(max_size=60))
 def test_a_hold_is_never_for_ever(text: str) -> None:
     for sentence in (text, "before 9999-12-31 23:59:59 UTC.", "before 1970-01-01 00:00:00 UTC."):
-        assert 1000.0 < program.hold_seconds(sentence, 1000.0) <= 1000.0 + 8 * DAY
+        assert 1000.0 < certbot.hold_seconds(sentence, 1000.0) <= 1000.0 + 8 * DAY
 
 
 def test_certbot_is_told_when_and_whose_turn_it_is(host: Host) -> None:
@@ -223,13 +229,13 @@ def test_certbot_is_told_when_and_whose_turn_it_is(host: Host) -> None:
     path.write_text(text)
     for lifetime, minutes in ((90 * DAY, 43200), (6 * DAY, 2880), (120, 1)):
         leaf = bundle(lifetime).leaf
-        program.settle_lineage(host.settings, "mail", leaf, renews=False)
+        certbot.settle_lineage(host.settings, "mail", leaf, renews=False)
         assert path.read_text().splitlines().count("autorenew = False") == 1
-        program.settle_lineage(host.settings, "mail", leaf, renews=True)
+        certbot.settle_lineage(host.settings, "mail", leaf, renews=True)
         lines = path.read_text().splitlines()
         assert lines[0] == f"renew_before_expiry = {minutes} minutes"
         assert "\n".join(lines[1:]) + "\n" == text
-    assert program.lineage_server(host.settings, "mail") == "https://a/"
+    assert certbot.lineage_server(host.settings, "mail") == "https://a/"
 
 
 # --- peers ----------------------------------------------------------------------------------------------------------
@@ -237,48 +243,48 @@ def test_certbot_is_told_when_and_whose_turn_it_is(host: Host) -> None:
 
 def receive(host: Host, content: bytes, name: str = "mail.pem") -> list[str]:
     Path(host.settings.drop, name).write_bytes(content)
-    return program.Manager(host.settings).receive()
+    return handover.Handover(host.settings).receive()
 
 
 def test_what_a_peer_hands_over_is_installed_and_gone(host: Host, pems: dict[str, bytes]) -> None:
     for name in ("first", "second"):
-        pem = program.bundle_from(pems[name]).pem
-        assert receive(host, program.handed(pem, "gw1", "https://acme.example.test/dir")) == []
-        assert host.presents() == program.bundle_from(pem).leaf.fingerprint
+        pem = x509.bundle_from(pems[name]).pem
+        assert receive(host, handover.handed(pem, "gw1", "https://acme.example.test/dir")) == []
+        assert host.presents() == x509.bundle_from(pem).leaf.fingerprint
         assert os.listdir(host.settings.drop) == []  # noqa: PTH208
-    state = program.read_state(host.settings, "mail")
+    state = settings.read_state(host.settings, "mail")
     assert (state.origin, state.authority) == ("handed over", "https://acme.example.test/dir")
     assert list(Path(host.settings.state, "handed").iterdir()) == []
     # One that is older, as if somebody played an upload again.
-    (sentence,) = receive(host, program.handed(program.bundle_from(pems["first"]).pem, "gw1", ""))
+    (sentence,) = receive(host, handover.handed(x509.bundle_from(pems["first"]).pem, "gw1", ""))
     assert "and the one in use is newer" in sentence
-    assert host.presents() == program.bundle_from(pems["second"]).leaf.fingerprint
+    assert host.presents() == x509.bundle_from(pems["second"]).leaf.fingerprint
     assert list(Path(host.settings.state, "handed").iterdir()) == []
 
 
 @given(st.integers(0, 10_000), st.binary(min_size=1, max_size=4))
 def test_an_upload_that_isnt_whole_is_never_taken(cut: int, dirt: bytes) -> None:
     pem = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
-    good = program.handed(pem, "gw1", "https://acme.example.test/dir")
-    assert program.whole(good)[0] == pem
+    good = handover.handed(pem, "gw1", "https://acme.example.test/dir")
+    assert handover.whole(good)[0] == pem
     shorter = good[: cut % len(good)]
     for bad in (shorter, good + dirt, dirt + good):
-        with pytest.raises(program.Refused, match="isn't whole"):
-            program.whole(bad)
+        with pytest.raises(HostError, match="isn't whole"):
+            handover.whole(bad)
 
 
 def test_a_certificate_with_names_to_come_waits_for_them(changed: Changed, authority: Authority) -> None:
     """A peer knows of a new name before this host does: what it hands over isn't lost."""
     names = (*NAMES, "webmail.example.test")
     host = changed(certificates=[{"name": "mail", "names": [*names, "later.example.test"]}])
-    pem = program.bundle_from(authority.pem(names=names)).pem
+    pem = x509.bundle_from(authority.pem(names=names)).pem
     before = host.presents()
-    (sentence,) = receive(host, program.handed(pem, "gw1", ""))
+    (sentence,) = receive(host, handover.handed(pem, "gw1", ""))
     assert "lacks later.example.test" in sentence
     assert host.presents() == before
     host = changed(certificates=[{"name": "mail", "names": list(names)}])
-    assert program.Manager(host.settings).heal("mail")
-    assert host.presents() == program.bundle_from(pem).leaf.fingerprint
+    assert renewal.Renewal(host.settings).heal("mail")
+    assert host.presents() == x509.bundle_from(pem).leaf.fingerprint
 
 
 def test_uploads_that_were_never_finished_go(host: Host) -> None:
@@ -286,8 +292,8 @@ def test_uploads_that_were_never_finished_go(host: Host) -> None:
     old, new = drop / ".mail.1.part", drop / ".mail.2.part"
     for path in (old, new):
         path.write_bytes(b"half")
-    os.utime(old, (time.time() - 2 * program.STALE,) * 2)
-    assert program.Manager(host.settings).receive() == []
+    os.utime(old, (time.time() - 2 * handover.STALE,) * 2)
+    assert handover.Handover(host.settings).receive() == []
     assert [path.name for path in drop.iterdir()] == [".mail.2.part"]
 
 
@@ -296,7 +302,7 @@ def test_a_drop_folder_that_is_a_link_is_not_followed(host: Host, tmp_path: Path
     drop = Path(host.settings.drop)
     drop.rmdir()
     drop.symlink_to(tmp_path)
-    assert program.Manager(host.settings).receive() == []
+    assert handover.Handover(host.settings).receive() == []
     assert (tmp_path / "mail.pem").read_text() == "mine"
 
 
@@ -316,17 +322,17 @@ def test_a_certificate_is_handed_over_once_and_whole(changed: Changed, pems: dic
     program_file.write_text(SFTP.format(folder=host.folder))
     program_file.chmod(0o755)
     host.lineage(pems["first"])
-    manager = program.Manager(host.settings)
-    assert manager.hand_over("mail") == []  # the self-signed one is nobody else's business
+    manager = renewal.Renewal(host.settings)
+    assert manager.handover.hand_over("mail") == []  # the self-signed one is nobody else's business
     manager.install("mail")
     (host.folder / "broken").touch()
-    (sentence,) = manager.hand_over("mail")
+    (sentence,) = manager.handover.hand_over("mail")
     assert sentence == "'mail' was not handed to gw2 (192.0.2.9): Connection closed."
-    assert program.read_state(host.settings, "mail").hand_over_errors == {"gw2": "Connection closed"}
+    assert settings.read_state(host.settings, "mail").hand_over_errors == {"gw2": "Connection closed"}
     assert "gw2 doesn't have it: Connection closed" in host.run("--check").stdout
     (host.folder / "broken").unlink()
-    assert manager.hand_over("mail") == []
-    pem, said = program.whole((host.folder / "uploaded").read_bytes())
+    assert manager.handover.hand_over("mail") == []
+    pem, said = handover.whole((host.folder / "uploaded").read_bytes())
     assert pem == host.target.read_bytes()
     assert said["from"] == "gw1"
     assert (host.folder / "mode").read_text() == "600\n"
@@ -339,7 +345,7 @@ def test_a_certificate_is_handed_over_once_and_whole(changed: Changed, pems: dic
     for option in ("BatchMode=yes", "StrictHostKeyChecking=yes", "IdentitiesOnly=yes", "HostKeyAlias=gw2", "-P 2222"):
         assert option in arguments
     (host.folder / "batch").unlink()
-    assert manager.hand_over("mail") == []
+    assert manager.handover.hand_over("mail") == []
     assert not (host.folder / "batch").exists()
     assert list(Path(host.settings.locks).glob("postern-*/pem")) == []
 
@@ -348,14 +354,14 @@ def test_a_certificate_is_handed_over_once_and_whole(changed: Changed, pems: dic
 
 
 def test_a_name_that_doesnt_resolve_is_told(host: Host) -> None:
-    with pytest.raises(program.Refused, match=r"nowhere\.invalid doesn't resolve on this host"):
-        program.self_test(host.settings, ["nowhere.invalid"])
+    with pytest.raises(HostError, match=r"nowhere\.invalid doesn't resolve on this host"):
+        reachability.self_test(host.settings, ["nowhere.invalid"])
 
 
 @pytest.fixture
 def website() -> Iterator[int]:
     """A web server that isn't a gateway; its port."""
-    handler = type("Handler", (program._Answer,), {"expected": ("/elsewhere", "")})
+    handler = type("Handler", (reachability._Answer,), {"expected": ("/elsewhere", "")})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server.server_address[1]
@@ -363,53 +369,53 @@ def website() -> Iterator[int]:
 
 
 def test_a_name_that_leads_elsewhere_is_told(host: Host, website: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(program, "HTTP", website)
-    with pytest.raises(program.Refused, match=r"localhost leads to 127.0.0.1, which isn't one of the gateways"):
-        program.self_test(host.settings, ["localhost"])
+    monkeypatch.setattr(reachability, "HTTP", website)
+    with pytest.raises(HostError, match=r"localhost leads to 127.0.0.1, which isn't one of the gateways"):
+        reachability.self_test(host.settings, ["localhost"])
 
 
 def test_a_name_that_leads_here_is_good(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(program, "HTTP", host.settings.http_port)
-    program.self_test(host.settings, ["localhost"])
+    monkeypatch.setattr(reachability, "HTTP", host.settings.http_port)
+    reachability.self_test(host.settings, ["localhost"])
 
 
 def test_an_address_that_doesnt_answer_leaves_the_word_to_the_authority(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A gateway that is down, or a firewall that keeps a host from its own public address."""
-    monkeypatch.setattr(program, "HTTP", 1)
-    program.self_test(host.settings, ["localhost"])
+    monkeypatch.setattr(reachability, "HTTP", 1)
+    reachability.self_test(host.settings, ["localhost"])
 
 
 def test_a_port_that_somebody_has_is_told(changed: Changed) -> None:
     host = changed()
     host = changed(http_port=host.settings.port)
-    with pytest.raises(program.Refused, match="choose another one in letsencrypt_http_port and haproxy_acme_port"):
-        program.self_test(host.settings, [])
+    with pytest.raises(HostError, match="choose another one in letsencrypt_http_port and haproxy_acme_port"):
+        reachability.self_test(host.settings, [])
 
 
 def test_an_authority_that_nobody_is_at_is_told(changed: Changed) -> None:
     host = changed(authority="https://127.0.0.1:1/dir")
-    with pytest.raises(program.Refused, match=r"can't be reached \(Connection refused\)"):
-        program.directory(host.settings)
+    with pytest.raises(HostError, match=r"can't be reached \(Connection refused\)"):
+        reachability.directory(host.settings)
 
 
 def test_an_account_that_the_authority_forgot_is_put_aside(changed: Changed) -> None:
     host = changed(authority="https://acme.example.test:14000/dir")
     account = Path(host.settings.lineages, "accounts", "acme.example.test:14000", "dir", "1234")
     account.mkdir(parents=True)
-    assert program.forget_account(host.settings)
+    assert certbot.forget_account(host.settings)
     assert not account.exists()
-    assert not program.forget_account(host.settings)
+    assert not certbot.forget_account(host.settings)
 
 
 def test_settings_survive_their_file(host: Host) -> None:
-    assert program.load(host.folder / "settings.json") == host.settings
+    assert settings.load(host.folder / "settings.json") == host.settings
     broken = host.folder / "broken.json"
     for text in ("", "{", "[]", json.dumps({"host": "gw1"}), json.dumps({"certificates": [], "nonsense": 1})):
         broken.write_text(text)
-        with pytest.raises(program.Refused, match="run the role letsencrypt for this host"):
-            program.load(broken)
+        with pytest.raises(HostError, match="run the role letsencrypt for this host"):
+            settings.load(broken)
 
 
 def test_what_lies_in_the_drop_folder_is_gone_whatever_it_is(host: Host, tmp_path: Path) -> None:
@@ -420,14 +426,14 @@ def test_what_lies_in_the_drop_folder_is_gone_whatever_it_is(host: Host, tmp_pat
     (drop / "link.pem").symlink_to(tmp_path / "kept")
     os.mkfifo(drop / "fifo.pem")
     os.link(tmp_path / "kept", drop / "hard.pem")
-    (drop / "large.pem").write_bytes(bytes(program.LARGEST + 1))
-    found = dict(program.take(drop))
+    (drop / "large.pem").write_bytes(bytes(handover.LARGEST + 1))
+    found = dict(handover.take(drop))
     assert found == {
         "folder": "it is not a plain file",
         "link": "it is a link or can't be opened",
         "fifo": "it is not a plain file",
         "hard": "it is not a plain file",
-        "large": f"it has {program.LARGEST + 1} bytes",
+        "large": f"it has {handover.LARGEST + 1} bytes",
     }
     assert list(drop.iterdir()) == []
     assert (tmp_path / "kept").read_text() == "kept"
@@ -435,8 +441,8 @@ def test_what_lies_in_the_drop_folder_is_gone_whatever_it_is(host: Host, tmp_pat
 
 def test_there_are_no_metrics_of_no_certificates(changed: Changed) -> None:
     host = changed(certificates=[])
-    program.Manager(host.settings).write_metrics()
+    health.write_metrics(host.settings)
     assert not Path(host.settings.metrics).exists()
     host = changed(certificates=[{"name": "mail", "names": list(NAMES)}])
-    program.Manager(host.settings).write_metrics()
+    health.write_metrics(host.settings)
     assert Path(host.settings.metrics).exists()

@@ -1,21 +1,12 @@
-"""Whose turn it is in a run: the module's own part."""
+"""Whose turn it is in a run: of all gateways, or of those that take part."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import pytest
 from test_configuration import variables
 
-from ansible_collections.postern.mail_gateway.plugins.modules import letsencrypt_certificates as module
-
-
-class Module:
-    """As much of an AnsibleModule as a Host asks for."""
-
-    def __init__(self, **more: Any) -> None:
-        self.params = {**variables(), "identities": [], **more}
-        self.check_mode = False
+from ansible_collections.postern.mail_gateway.plugins.module_utils.certificates.configuration import settings
+from ansible_collections.postern.mail_gateway.plugins.module_utils.certificates.issuing import Issuing
 
 
 @pytest.mark.parametrize(
@@ -33,7 +24,7 @@ def test_the_first_that_takes_part_in_a_run_acts(play_hosts: list[str], first: s
     peer = {"gw1": "gw2", "gw2": "gw1"}
     for host in ("gw1", "gw2"):
         peers = [{"name": peer[host], "address": "10.0.0.2", "port": 22, "host_keys": ["ssh-ed25519 AAAA"]}]
-        here = module.Host(Module(host=host, peers=peers, play_hosts=play_hosts))
+        here = Issuing(settings(variables(host=host, peers=peers)), play_hosts)
         assert (here.taking_turns.rank == 0) == (host == first) or host not in play_hosts
         # The gateway itself knows the whole order, for its timer.
         assert here.settings.gateways == ("gw1", "gw2")

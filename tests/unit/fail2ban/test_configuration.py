@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 
 from ansible_collections.postern.mail_gateway.plugins.module_utils.fail2ban.configuration import (
     ACTION,
-    Fail2BanError,
     culprit,
     differences,
     files,
@@ -26,7 +25,10 @@ from ansible_collections.postern.mail_gateway.plugins.module_utils.fail2ban.conf
     units,
 )
 from ansible_collections.postern.mail_gateway.plugins.module_utils.fail2ban.server import refusal
-from ansible_collections.postern.mail_gateway.plugins.module_utils.host.networks import NetworkError, networks
+from ansible_collections.postern.mail_gateway.plugins.module_utils.host.errors import HostError
+from ansible_collections.postern.mail_gateway.plugins.module_utils.host.networks import (
+    networks,
+)
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -167,7 +169,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("changes", "sentence"), BAD, ids=range(len(BAD)))
 def test_a_bad_jail_is_named(changes: dict[str, Any], sentence: str) -> None:
-    with pytest.raises(Fail2BanError) as error:
+    with pytest.raises(HostError) as error:
         jails([jail(**changes)])
     assert sentence in str(error.value)
     assert str(error.value).endswith(".")
@@ -187,26 +189,24 @@ BAD_FILTERS: list[tuple[dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("changes", "sentence"), BAD_FILTERS, ids=range(len(BAD_FILTERS)))
 def test_a_bad_filter_is_named(changes: dict[str, Any], sentence: str) -> None:
-    with pytest.raises(Fail2BanError) as error:
+    with pytest.raises(HostError) as error:
         filters([filter_(**changes)])
     assert sentence in str(error.value)
     assert str(error.value).endswith(".")
 
 
 def test_names_are_there_once() -> None:
-    with pytest.raises(Fail2BanError, match=re.escape("fail2ban_jails[1].name 'a' is there twice")):
+    with pytest.raises(HostError, match=re.escape("fail2ban_jails[1].name 'a' is there twice")):
         jails([jail("a"), jail("a")])
-    with pytest.raises(Fail2BanError, match=re.escape("fail2ban_filters[1].name 'a' is there twice")):
+    with pytest.raises(HostError, match=re.escape("fail2ban_filters[1].name 'a' is there twice")):
         filters([filter_("a"), filter_("a")])
 
 
 def test_a_network_with_bits_behind_its_prefix_is_refused() -> None:
-    with pytest.raises(
-        NetworkError, match=re.escape("fail2ban_ignored_networks[1] '10.0.0.5/8' is no address")
-    ) as error:
+    with pytest.raises(HostError, match=re.escape("fail2ban_ignored_networks[1] '10.0.0.5/8' is no address")) as error:
         networks(["::1", "10.0.0.5/8"], "fail2ban_ignored_networks")
     assert "write 10.0.0.0/8 for the network" in str(error.value)
-    with pytest.raises(NetworkError, match="write an address, or a network"):
+    with pytest.raises(HostError, match="write an address, or a network"):
         networks(["gateway.example.com"], "fail2ban_ignored_networks")
 
 

@@ -12,7 +12,6 @@ from ansible_collections.postern.mail_gateway.plugins.module_utils.firewall.rule
     ANYWHERE,
     Connection,
     Rule,
-    RuleError,
     decide,
     listing,
     merge,
@@ -24,6 +23,7 @@ from ansible_collections.postern.mail_gateway.plugins.module_utils.firewall.rule
     words,
 )
 from ansible_collections.postern.mail_gateway.plugins.module_utils.firewall.ufw import Live, document, parse_save
+from ansible_collections.postern.mail_gateway.plugins.module_utils.host.errors import HostError
 
 DEFAULTS: dict[str, Any] = {
     "action": "allow", "direction": "in", "protocol": "any", "ports": [], "source_ports": [], "sources": [],
@@ -123,14 +123,14 @@ def test_what_is_asked_for_in_ufws_words(description: dict[str, Any], expected: 
     ],
 )
 def test_what_cannot_be_is_refused_in_a_sentence(description: dict[str, Any], sentence: str) -> None:
-    with pytest.raises(RuleError) as error:
+    with pytest.raises(HostError) as error:
         wanted(description)
     assert sentence in str(error.value)
     assert str(error.value).startswith("rules[0]")
 
 
 def test_rules_that_contradict_each_other_are_refused() -> None:
-    with pytest.raises(RuleError, match=r"rules\[1\] says 'ufw deny 80,443/tcp .*an earlier one says 'ufw allow"):
+    with pytest.raises(HostError, match=r"rules\[1\] says 'ufw deny 80,443/tcp .*an earlier one says 'ufw allow"):
         wanted(
             {"ports": ["80", "443"], "protocol": "tcp"}, {"action": "deny", "ports": ["https,http"], "protocol": "6"}
         )
@@ -175,12 +175,12 @@ def test_ufws_own_lines(line: str, family: int, expected: str) -> None:
     ],
 )
 def test_what_ufw_would_lose_is_named(line: str) -> None:
-    with pytest.raises(RuleError, match=r"^/etc/ufw/user.rules, line 3,"):
+    with pytest.raises(HostError, match=r"^/etc/ufw/user.rules, line 3,"):
         parse_rules(file(line), 4, "/etc/ufw/user.rules")
 
 
 def test_a_file_that_is_cut_off_is_named() -> None:
-    with pytest.raises(RuleError, match="is cut off"):
+    with pytest.raises(HostError, match="is cut off"):
         parse_rules("*filter\n### RULES ###\n", 4, "/etc/ufw/user.rules")
 
 
@@ -232,7 +232,7 @@ def test_a_new_rule_comes_behind_the_one_that_precedes_it() -> None:
 def test_a_contradiction_by_hand_is_refused_and_a_same_rule_serves() -> None:
     by_hand = rule(25, "")
     assert merge([by_hand], [rule(25)], "postern", exact=False) == [by_hand]
-    with pytest.raises(RuleError, match=r"'ufw deny 25/tcp', made by somebody else, which contradicts 'ufw allow"):
+    with pytest.raises(HostError, match=r"'ufw deny 25/tcp', made by somebody else, which contradicts 'ufw allow"):
         merge([rule(25, "", "deny")], [rule(25)], "postern", exact=False)
     assert merge([rule(25, "", "deny")], [rule(25)], "postern", exact=True) == [rule(25)]
 

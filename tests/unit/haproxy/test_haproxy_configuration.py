@@ -10,7 +10,7 @@ import stat
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.postern.mail_gateway.plugins.module_utils.haproxy.runtime import ask, running, running_digest
+from ansible_collections.postern.mail_gateway.plugins.module_utils.host.locks import locked
 from ansible_collections.postern.mail_gateway.plugins.modules import haproxy_configuration as module
 
 LIST = "lists/relay_networks.list"
@@ -193,12 +194,9 @@ class Host:
                 result.update(values, failed=True)
                 raise Left
 
-        with pytest.MonkeyPatch.context() as patch, ExitStack() as process:
+        with pytest.MonkeyPatch.context() as patch:
             patch.setattr(module, "AnsibleModule", Module)
-            patch.setattr(module, "LOCK", str(self.folder / "lock"))
-            # The lock goes with the process, which ends with the module.
-            lock = module.lock
-            patch.setattr(module, "lock", lambda: process.enter_context(lock()))
+            patch.setattr(module, "LOCK", self.folder / "lock")
             patch.setattr(module, "run", self.run)
             patch.setattr(module, "time", SimpleNamespace(time=time.time, monotonic=time.monotonic, sleep=nap))
             with pytest.raises(Left):
@@ -455,10 +453,7 @@ def test_stopped_service_is_started_and_what_a_killed_run_left_is_tidied_up(host
 
 
 def test_one_run_at_a_time(host: Host) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "LOCK", str(host.folder / "lock"))
-        held = module.lock()
-    with held:
+    with locked(host.folder / "lock", "nobody has it", 0):
         assert host.module(host.files())["msg"] == (
             "Another run is changing HAProxy's configuration on this host; wait for it to end and run again."
         )

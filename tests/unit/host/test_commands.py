@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils.host.commands import (
-    UnitError,
-    last,
-    run,
+from ansible_collections.postern.mail_gateway.plugins.module_utils.host.commands import last, run
+from ansible_collections.postern.mail_gateway.plugins.module_utils.host.errors import HostError
+from ansible_collections.postern.mail_gateway.plugins.module_utils.host.units import (
     start_with_host,
     starting_diff,
     starts_with_host,
@@ -64,7 +63,7 @@ def test_a_unit_is_made_to_start_with_the_host_and_isnt_started(systemd: Callabl
 
 def test_a_masked_unit_is_refused_before_anything_changes(systemd: Callable[[str], Path]) -> None:
     folder = systemd("masked")
-    with pytest.raises(UnitError) as error:
+    with pytest.raises(HostError) as error:
         starts_with_host("door.service")
     assert str(error.value) == (
         "door.service is masked on this host, so it can't start; nothing was changed. "
@@ -75,7 +74,7 @@ def test_a_masked_unit_is_refused_before_anything_changes(systemd: Callable[[str
 
 def test_what_systemd_says_against_it_is_told(systemd: Callable[[str], Path]) -> None:
     (systemd("disabled") / "refuses").touch()
-    with pytest.raises(UnitError) as error:
+    with pytest.raises(HostError) as error:
         start_with_host("door.service")
     assert str(error.value) == (
         "door.service can't be made to start with the host (Failed to enable unit: Read-only file system)."

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ansible_collections.postern.mail_gateway.plugins.module_utils.host.errors import HostError
 from ansible_collections.postern.mail_gateway.plugins.module_utils.host.source_addresses import (
-    AddressError,
     Plan,
     plan,
     prefixed,
@@ -173,7 +173,7 @@ def test_plan(wanted: list[str], managed: dict[str, str], present: list[Entry], 
     ],
 )
 def test_error_is_a_sentence(address: str, sentence: str) -> None:
-    with pytest.raises(AddressError) as raised:
+    with pytest.raises(HostError) as raised:
         plan([address], links(HOST), {})
     assert str(raised.value).startswith(sentence)
     assert str(raised.value).endswith(".")
@@ -181,13 +181,13 @@ def test_error_is_a_sentence(address: str, sentence: str) -> None:
 
 
 def test_host_without_a_network_is_said() -> None:
-    with pytest.raises(AddressError, match=r"none of this host's networks \(it has none\)"):
+    with pytest.raises(HostError, match=r"none of this host's networks \(it has none\)"):
         plan(["10.0.0.1"], links([]), {})
 
 
 def test_what_is_ours_makes_no_network() -> None:
     """An address of ours lies in its own /32 and would otherwise hold itself on an interface for ever."""
-    with pytest.raises(AddressError, match=r"\(172\.16\.0\.0/24\)"):
+    with pytest.raises(HostError, match=r"\(172\.16\.0\.0/24\)"):
         plan(["10.0.0.111"], links([("172.16.0.1", "eth0", 24), ("10.0.0.111", "eth0", 32)]), {"10.0.0.111": "eth0"})
 
 
@@ -227,7 +227,7 @@ def test_any_plan(own: set[Entry], later: set[Entry], first: list[str], second: 
         before = present | ours
         try:
             what = plan(wanted, links(sorted(before)), managed)
-        except AddressError as error:
+        except HostError as error:
             assert str(error).count(". ") == 0  # noqa: PT017 (whether it is raised depends on the example)
             return
         after = applied(before, what)
@@ -319,8 +319,8 @@ class Host:
     def run(self, arguments: list[str]) -> tuple[int, str, str]:
         if arguments == ["ip", "-json", "address"]:
             return 0, json.dumps(links(sorted(self.addresses))), ""
-        if arguments[:3] == ["systemctl", "is-enabled", "--quiet"]:
-            return int(arguments[3] not in self.enabled), "", ""
+        if arguments[:2] == ["systemctl", "is-enabled"]:
+            return int(arguments[2] not in self.enabled), "", ""
         self.commands.append(arguments)
         if len(self.commands) == self.kill_at:
             raise Killed
@@ -360,9 +360,6 @@ def run(host: Host, addresses: list[str], *, prune: bool = False, check_mode: bo
         def __init__(self, **_: Any) -> None:
             self.check_mode = check_mode
 
-        def run_command(self, arguments: list[str]) -> tuple[int, str, str]:
-            return host.run(arguments)
-
         def exit_json(self, **values: Any) -> None:
             result.update(values)
             raise Left
@@ -373,7 +370,8 @@ def run(host: Host, addresses: list[str], *, prune: bool = False, check_mode: bo
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "AnsibleModule", Module)
-        patch.setattr(module, "Path", lambda *parts: host.folder / parts[-1])
+        patch.setattr(module, "UNITS", host.folder)
+        patch.setattr(module, "run", lambda *said: subprocess.CompletedProcess(said, *host.run(list(said))))
         with pytest.raises(Left):
             module.main()
     return result

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import shutil
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from ansible_collections.postern.mail_gateway.plugins.module_utils.host.errors import HostError
+from ansible_collections.postern.mail_gateway.plugins.module_utils.rollback import guard as guard_module
 from ansible_collections.postern.mail_gateway.plugins.module_utils.rollback import program
 from ansible_collections.postern.mail_gateway.plugins.module_utils.rollback.guard import (
-    GuardError,
     RollbackGuard,
     sentence,
 )
@@ -23,7 +29,7 @@ printf '%s\\n' "$@" >"$FAKE/timer"
 SYSTEMCTL = """#!/bin/sh
 case "$*" in
   is-active*) [ -e "$FAKE/timer" ] && echo active || echo inactive;;
-  stop*timer) rm -f "$FAKE/timer";;
+  stop*timer*) rm -f "$FAKE/timer";;
 esac
 echo "systemctl $*" >>"$FAKE/log"
 """
@@ -74,7 +80,8 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     (tmp_path / "units").mkdir()
     monkeypatch.setenv("FAKE", str(tmp_path))
     monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
-    monkeypatch.setattr(program, "UNITS", tmp_path / "units")
+    for module in (program, guard_module):
+        monkeypatch.setattr(module, "UNITS", tmp_path / "units")
     return Host(tmp_path)
 
 
@@ -139,7 +146,7 @@ def test_two_runs_at_once(host: Host) -> None:
     first = host.arm()
     for refused in (host.guard("other").rolled_back, lambda: host.guard("other").arm([host.file])):
         with pytest.raises(
-            GuardError, match=r"A change of test on this host.*waits for its confirmation.*run again then"
+            HostError, match=r"A change of test on this host.*waits for its confirmation.*run again then"
         ):
             refused()
     assert host.guard().status() is not None
@@ -150,14 +157,14 @@ def test_a_guard_whose_timer_is_gone_is_rolled_back_by_the_next_run(host: Host) 
     host.arm()
     host.change()
     (host.root / "timer").unlink()
-    with pytest.raises(GuardError, match="it was rolled back now"):
+    with pytest.raises(HostError, match="it was rolled back now"):
         host.guard().rolled_back()
     assert host.is_old
 
 
 def test_the_confirmation_of_another_change_counts_for_nothing(host: Host) -> None:
     host.arm()
-    with pytest.raises(GuardError, match="doesn't wait"):
+    with pytest.raises(HostError, match="doesn't wait"):
         host.guard().disarm("0" * 32)
     assert host.guard().status() is not None
 
@@ -166,7 +173,7 @@ def test_a_confirmation_that_comes_too_late_is_refused(host: Host) -> None:
     guard = host.arm()
     host.change()
     host.fire()
-    with pytest.raises(GuardError, match="too late"):
+    with pytest.raises(HostError, match="too late"):
         host.guard().disarm(guard.token)
     assert host.is_old
 
@@ -249,7 +256,7 @@ def test_links_and_other_file_systems(host: Host, monkeypatch: pytest.MonkeyPatc
 
 def test_no_way_back_no_change(host: Host) -> None:
     (host.root / "refuses").touch()
-    with pytest.raises(GuardError, match=r"can't be armed \(Failed to connect to bus\); nothing was changed"):
+    with pytest.raises(HostError, match=r"can't be armed \(Failed to connect to bus\); nothing was changed"):
         host.arm()
     assert host.guard().status() is None
     assert units(host) == []
@@ -328,7 +335,7 @@ def test_a_clock_that_jumps_neither_hastens_nor_delays(host: Host, monkeypatch: 
     host.arm()
     host.change()
     monkeypatch.setattr(program, "now", lambda: f"{year}-01-01T00:00:00+00:00")
-    with pytest.raises(GuardError, match="waits for its confirmation"):
+    with pytest.raises(HostError, match="waits for its confirmation"):
         host.guard("other").rolled_back()
     assert program.main(["timeout", str(host.folder), str(host.guard().status()["token"])]) == 0  # type: ignore[index]
     assert host.is_old
@@ -339,5 +346,138 @@ def test_a_clock_that_jumps_neither_hastens_nor_delays(host: Host, monkeypatch: 
 
 @pytest.mark.parametrize("seconds", [-1, 0, 4, 86401])
 def test_a_time_that_leaves_no_time_is_refused(host: Host, seconds: int) -> None:
-    with pytest.raises(GuardError, match=f"is {seconds} seconds, but must be from 5 to 86400; nothing was changed"):
+    with pytest.raises(HostError, match=f"is {seconds} seconds, but must be from 5 to 86400; nothing was changed"):
         RollbackGuard("test", seconds, host.folder)
+
+
+# --- what a reset of the machine, and another run, leave --------------------------------------------------------------
+
+
+def test_all_that_the_way_back_needs_is_on_the_disk_before_anything_is_changed(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine that is reset at once still has it: files and names, in the guard's folder and among the units."""
+    on_disk: set[int] = set()
+    fsync, replace = os.fsync, os.replace
+    missing: list[str] = []
+
+    def noted(descriptor: int) -> None:
+        on_disk.add(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    def renamed(source: Path, target: Path) -> None:
+        if target.name == "armed.json":
+            for top in (host.folder, host.root / "units"):
+                missing.extend(str(path) for path in (top, *top.rglob("*")) if path.lstat().st_ino not in on_disk)
+        elif target.parent.stat().st_ino in on_disk:
+            on_disk.discard(target.parent.stat().st_ino)  # it has a new name that isn't there for good yet
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    monkeypatch.setattr(os, "replace", renamed)
+    host.arm()
+    # A link has no content of its own; armed.json's new content is written by then.
+    link = host.root / "units" / "multi-user.target.wants" / "postern-rollback-boot.service"
+    assert missing == [str(link)]
+    assert (host.folder / "armed.json").exists()
+
+
+def test_nothing_is_done_without_the_lock(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise a second run could arm while the first one still removes what it saved."""
+    held: list[Path] = []
+    locked = program.locked
+
+    @contextlib.contextmanager
+    def noted(folder: Path) -> Iterator[None]:
+        with locked(folder):
+            held.append(folder)
+            yield
+            held.pop()
+
+    def only_when_held(module: object, name: str) -> None:
+        genuine = getattr(module, name)
+
+        def call(*arguments: object, **options: object) -> object:
+            assert held, f"{name} {arguments} without the lock"
+            return genuine(*arguments, **options)
+
+        monkeypatch.setattr(module, name, call)
+
+    monkeypatch.setattr(program, "locked", noted)
+    for module, name in (
+        (guard_module, "run"), (program, "run_command"), (shutil, "rmtree"), (os, "replace"), (os, "unlink"),
+        (os, "mkdir"), (os, "rmdir"),
+    ):  # fmt: skip
+        only_when_held(module, name)
+    guard = host.arm()
+    host.guard().disarm(guard.token)
+    guard = host.arm()
+    host.change()
+    guard.roll_back_now()
+    (host.root / "refuses").touch()
+    with pytest.raises(HostError):
+        host.arm()
+    (host.root / "refuses").unlink()
+    host.arm()
+    host.fire()
+    assert host.guard().rolled_back()
+    host.guard().forget_report()
+
+
+def test_the_lock_stays_where_the_folder_goes(host: Host) -> None:
+    guard = host.arm()
+    with program.locked(host.folder):
+        assert not [path for path in host.folder.rglob("*") if "lock" in path.name and path.suffix != ".py"]
+    host.guard().disarm(guard.token)
+    assert not host.folder.exists()
+
+
+def test_two_that_arm_at_once_have_one_way_back(host: Host) -> None:
+    """The second one waits, and is refused; what the first one saved stays whole."""
+    held, outcome = threading.Event(), []
+
+    def second() -> None:
+        held.set()
+        try:
+            host.guard("second").arm([host.file])
+        except HostError as error:
+            outcome.append(str(error))
+
+    with program.locked(host.folder):
+        thread = threading.Thread(target=second)
+        thread.start()
+        held.wait()
+        first = host.guard("first")
+        # As arm does once it has the lock.
+        first._arm([str(host.file)], [], [], [], {})
+    thread.join(30)
+    assert [text[:40] for text in outcome] == ["A change of first on this host, made at "]
+    host.change()
+    host.fire()
+    assert host.file.read_text() == "old\n"
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o027, 0o077])
+def test_modes_are_the_same_whatever_the_umask(host: Host, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        host.arm()
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in host.folder.rglob("*") if path.is_file()}
+    assert modes.pop("postern-rollback") == 0o755
+    assert modes.pop("0") == 0o640  # as the file that it is a copy of
+    assert set(modes.values()) == {0o644}
+    assert host.folder.stat().st_mode & 0o777 == 0o700
+    assert (host.root / "units" / "postern-rollback-boot.service").stat().st_mode & 0o777 == 0o644
+
+
+def test_what_is_armed_keeps_a_copy_of_its_own(host: Host) -> None:
+    """Readable for a person, and it goes back whatever becomes of the collection."""
+    host.arm()
+    files = {str(path.relative_to(host.folder / "program")) for path in (host.folder / "program").rglob("*.py")}
+    assert "postern/rollback/program.py" in files
+    assert all("plugins" not in path for path in files)
+    host.change()
+    assert host.fire().returncode == 0
+    assert host.is_old

@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils.host.networks import NetworkError
+from ansible_collections.postern.mail_gateway.plugins.module_utils.host.errors import HostError
 from ansible_collections.postern.mail_gateway.plugins.module_utils.sshd.configuration import (
     ALGORITHMS,
     DROP_IN,
     Entry,
-    SshdError,
     Wanted,
     checked_settings,
     drop_in,
@@ -104,7 +103,7 @@ def test_without_exempt_networks_penalties_are_left_as_they_are() -> None:
 
 @pytest.mark.parametrize("version", [DEBIAN_12, DEBIAN_13])
 def test_an_exempt_network_that_is_none_is_named(version: tuple[int, int]) -> None:
-    with pytest.raises(NetworkError) as error:
+    with pytest.raises(HostError) as error:
         drop_in(wanted(penalty_exempt_networks=["10.0.0.5/8"]), ["/k"], NEWEST.__getitem__, version, False)
     assert str(error.value) == (
         "sshd_penalty_exempt_networks[0] '10.0.0.5/8' is no address and no network; write 10.0.0.0/8 for the network, "
@@ -145,12 +144,12 @@ def test_algorithms_in_the_settings_replace_ours() -> None:
     ],
 )
 def test_settings_that_may_not_be_are_refused(settings: dict[str, Any], sentence: str) -> None:
-    with pytest.raises(SshdError, match=sentence):
+    with pytest.raises(HostError, match=sentence):
         checked_settings(settings, "sshd_settings")
 
 
 def test_a_match_block_cannot_smuggle_lines() -> None:
-    with pytest.raises(SshdError, match=r"sshd_matches\[0\].match"):
+    with pytest.raises(HostError, match=r"sshd_matches\[0\].match"):
         text(matches=[{"match": "User a\nPasswordAuthentication yes", "settings": {"X11Forwarding": False}}])
 
 
