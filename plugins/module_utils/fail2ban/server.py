@@ -15,7 +15,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..host.commands import run
+from ..host.commands import Runner, run
 from ..host.errors import HostError
 
 PYTHON = "/usr/bin/python3"
@@ -130,7 +130,7 @@ os._exit(0)  # a jail's journal would be closed by a thread that was never start
 """
 
 
-def ask(folder: str, jails: Sequence[str], trial: bool = True) -> dict[str, Any]:
+def ask(folder: str, jails: Sequence[str], trial: bool = True, runner: Runner = run) -> dict[str, Any]:
     """Return what Fail2Ban makes of a folder (``tried``) and what the running server has (``running``).
 
     :param jails: names of the jails whose properties are asked for.
@@ -138,7 +138,7 @@ def ask(folder: str, jails: Sequence[str], trial: bool = True) -> dict[str, Any]
     :raises HostError: Fail2Ban's own code can't be run.
     """
     question = json.dumps({"folder": folder, "jails": list(jails), "try": trial})
-    done = run(PYTHON, "-c", _PROGRAM, data=question)
+    done = runner(PYTHON, "-c", _PROGRAM, data=question)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise HostError(

@@ -14,15 +14,17 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils.fail2ban.configuration import (
-    ACTION,
+from ansible_collections.postern.mail_gateway.plugins.module_utils.fail2ban.comparison import (
     culprit,
     differences,
+    overruled,
+    units,
+)
+from ansible_collections.postern.mail_gateway.plugins.module_utils.fail2ban.configuration import (
+    ACTION,
     files,
     filters,
     jails,
-    overruled,
-    units,
 )
 from ansible_collections.postern.mail_gateway.plugins.module_utils.fail2ban.server import refusal
 from ansible_collections.postern.mail_gateway.plugins.module_utils.host.errors import HostError
