@@ -57,6 +57,12 @@ def make_folder(path: Path, mode: int = 0o755) -> None:
     sync(path.parent)
 
 
+def open_folder(path: Path) -> None:
+    """Have a folder of root's be readable for everybody, as an umask of old may not have left it."""
+    os.chown(path, os.geteuid(), os.getegid(), follow_symlinks=False)
+    path.chmod(0o755)
+
+
 def write_new(path: Path, content: bytes, mode: int, owner: Owner | None = None) -> None:
     """Write a file under a name that nobody looks at yet, onto the disk; what a killed run left there goes.
 
