@@ -13,24 +13,21 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import gettext
-import importlib
 import json
-import os
-import re
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from ..host.commands import run
+from ..host.commands import Runner, run
 from ..host.errors import HostError
 from ..host.files import beside, make_folder, replace, write_new
 from ..host.locks import locked
-from .rules import ANYWHERE, Connection, Rule, listing, parse_rules, parse_settings, with_setting
+from .decision import Connection
+from .kernel import CHAINS, IPTABLES, TARGETS, Live, document, families, live_from, only_family
+from .rules import Rule, listing, parse_rules, parse_settings, with_setting
+from .ufw_package import import_ufw, write_rules
 
 DEFAULTS = "etc/default/ufw"
 CONF = "etc/ufw/ufw.conf"
@@ -44,13 +41,7 @@ NEEDED = (
 INIT = "lib/ufw/ufw-init"
 LOCK = Path("/run/ufw.lock")  # ufw's own
 LOCK_SECONDS = 30
-IPTABLES = {4: "iptables", 6: "ip6tables"}
-CHAINS = {"incoming": "INPUT", "outgoing": "OUTPUT", "routed": "FORWARD"}
-TARGETS = {"allow": "ACCEPT", "deny": "DROP", "reject": "REJECT"}
 LEVELS = ("off", "low", "medium", "high", "full")
-
-# What the kernel's filter table holds: chain → its rules as iptables-save(8) prints them, and the policies.
-Chains = dict[str, list[str]]
 
 
 @dataclass(frozen=True)
@@ -76,76 +67,16 @@ class State:
         ]
 
 
-@dataclass
-class Live:
-    """The filter table of the running kernel, a family each: ufw's chains, the policies, and all of it as a text."""
-
-    chains: dict[int, Chains] = field(default_factory=dict)
-    policies: dict[int, dict[str, str]] = field(default_factory=dict)
-    text: dict[int, str] = field(default_factory=dict)
-
-    @property
-    def active(self) -> bool:
-        """Whether ufw's rules are loaded."""
-        return "ufw-user-input" in self.chains.get(4, {})
-
-    def same_as(self, other: Live) -> bool:
-        """Whether ufw's part is the same; what others (Fail2Ban, container engines) have isn't looked at."""
-        return not self.differences(other)
-
-    def differences(self, other: Live) -> tuple[list[str], list[str]] | None:
-        """Return the lines that only this one and only the other one has; None where there are none."""
-        mine, others = self._lines(), other._lines()
-        if mine == others:
-            return None
-        first, second = set(mine), set(others)
-        only = [line for line in mine if line not in second], [line for line in others if line not in first]
-        return only if only != ([], []) else (["the same rules in another order"], ["the rules in ufw's order"])
-
-    def _lines(self) -> list[str]:
-        lines = []
-        for family in sorted(self.chains):
-            name = IPTABLES[family]
-            lines += [f"{name} -P {chain} {policy}" for chain, policy in sorted(self.policies[family].items())]
-            lines += [f"{name} {rule}" for _chain, rules in sorted(self.chains[family].items()) for rule in rules]
-        return lines
-
-
-def parse_save(text: str) -> tuple[Chains, dict[str, str]]:
-    """Return ufw's chains, and the policies, of what iptables-save(8) printed for the filter table.
-
-    The rules by which the built-in chains lead to ufw's are kept below the built-in chain's name.
-    """
-    chains: Chains = {}
-    policies: dict[str, str] = {}
-    for line in text.splitlines():
-        if line.startswith(":"):
-            chain, policy = line[1:].split()[:2]
-            if policy != "-":
-                policies[chain] = policy
-                chains[chain] = []
-            elif chain.startswith("ufw"):
-                chains[chain] = []
-        elif line.startswith("-A "):
-            chain = line.split()[1]
-            if chain.startswith("ufw") or (re.search(r" -j ufw6?-\S+$", line) and chain in policies):
-                chains[chain].append(line)
-    return chains, policies
-
-
-def families() -> list[int]:
-    """The families that the kernel has."""
-    return [4, 6] if Path("/proc/sys/net/ipv6").exists() else [4]
-
-
 class Ufw:
     """ufw below one root. Nothing is read before it is asked for.
 
     :param root: ``/``, or a folder in tests.
+    :param run: what runs a command there.
     """
 
-    def __init__(self, root: str | Path = "/") -> None:
+    def __init__(self, root: str | Path = "/", run: Runner = run) -> None:
         self.root = Path(root)
+        self.run = run
 
     def path(self, name: str) -> Path:
         """Return the place of one of ufw's files."""
@@ -211,7 +142,7 @@ class Ufw:
 
     def profiles(self) -> dict[str, list[str]]:
         """Return the ports of ufw's application profiles, as ufw itself reads them."""
-        ufw = _import_ufw()
+        ufw = import_ufw()
         folder = self.path("etc/ufw/applications.d")
         found = ufw.applications.get_profiles(str(folder)) if folder.is_dir() else {}
         return {str(name): list(ufw.applications.get_ports(profile)) for name, profile in found.items()}
@@ -240,7 +171,7 @@ class Ufw:
             text = with_setting(text, "LOGLEVEL", after.logging)
         new.path(CONF).write_text(text, encoding="utf-8")
         if before != after:
-            _write_rules(folder, after.rules)
+            write_rules(folder, after.rules)
         names = (*USER_RULES.values(), DEFAULTS, CONF)
         return {name: new.read(name) for name in names if new.read(name) != self.read(name)}
 
@@ -257,7 +188,7 @@ class Ufw:
             f'"{self.path(INIT)}" --datadir "{folder}" start 2>&1 || exit 3; echo "IPv4:"; iptables-save -t filter; '
             'echo "IPv6:"; if [ -e /proc/sys/net/ipv6 ]; then ip6tables-save -t filter; fi'
         )
-        done = run("unshare", "--net", "sh", "-c", script)
+        done = self.run("unshare", "--net", "sh", "-c", script)
         path.write_text(kept, encoding="utf-8")
         if done.returncode:
             said = [line for line in (done.stdout + done.stderr).replace(str(folder), "").splitlines() if line.strip()]
@@ -266,20 +197,20 @@ class Ufw:
                 f"ufw can't start with its files on this host ({reason}); nothing was changed and the running firewall "
                 "goes on. Correct what is named there and run again."
             )
-        _unused, _unused, saved = done.stdout.partition("IPv4:\n")
-        return _live(dict(zip((4, 6), saved.split("IPv6:\n"), strict=False)))
+        _, _, saved = done.stdout.partition("IPv4:\n")
+        return live_from(dict(zip((4, 6), saved.split("IPv6:\n"), strict=False)))
 
     def live(self) -> Live:
         """Return what the kernel holds now."""
         saved = {}
         for family in families():
-            done = run(f"{IPTABLES[family]}-save", "-t", "filter")
+            done = self.run(f"{IPTABLES[family]}-save", "-t", "filter")
             if done.returncode:
                 raise HostError(
                     f"{IPTABLES[family]}-save failed on this host ({done.stderr.strip()[:200]}); nothing was changed."
                 )
             saved[family] = done.stdout
-        return _live(saved)
+        return live_from(saved)
 
     @contextlib.contextmanager
     def prepared(self, texts: Mapping[str, str]) -> Iterator[list[Path]]:
@@ -320,38 +251,16 @@ class Ufw:
         :raises HostError: the kernel or ufw refuses.
         """
         if not now.active:
-            done = run(str(self.path(INIT)), "start")
+            done = self.run(str(self.path(INIT)), "start")
             if done.returncode:
                 raise HostError(f"ufw didn't start ({' '.join((done.stdout + done.stderr).split())[:300]}).")
             now = self.live()
         for family in wanted.chains:
-            if Live._lines(_only_family(wanted, family)) == Live._lines(_only_family(now, family)):  # noqa: SLF001
+            if only_family(wanted, family).lines() == only_family(now, family).lines():
                 continue
-            done = run(f"{IPTABLES[family]}-restore", "--noflush", data=document(wanted, now, family))
+            done = self.run(f"{IPTABLES[family]}-restore", "--noflush", data=document(wanted, now, family))
             if done.returncode:
                 raise HostError(f"{IPTABLES[family]}-restore refused the rules ({done.stderr.strip()[:300]}).")
-
-
-def document(wanted: Live, now: Live, family: int) -> str:
-    """Return the input of ``iptables-restore --noflush`` that makes ufw's part of the filter table as wanted.
-
-    A chain that is declared there is emptied and filled in the same step. Built-in chains aren't emptied, so only
-    the rules that lead to ufw's chains are put right there: others have theirs in them too.
-    """
-    chains = wanted.chains[family]
-    lines = ["*filter"]
-    lines += [f":{chain} {policy} [0:0]" for chain, policy in wanted.policies[family].items()]
-    lines += [f":{chain} - [0:0]" for chain in chains if chain.startswith("ufw")]
-    # A chain that is there but isn't wanted (an older ufw's) is emptied: nothing leads to it any more.
-    lines += [f":{chain} - [0:0]" for chain in now.chains.get(family, {}) if chain not in chains]
-    present = now.chains.get(family, {})
-    for chain, rules in chains.items():
-        if chain.startswith("ufw"):
-            lines += rules
-        elif (there := present.get(chain, [])) != rules:
-            # One is missing or out of its order: all of ufw's go and come again, in the same step.
-            lines += [rule.replace("-A", "-D", 1) for rule in there] + rules
-    return "\n".join([*lines, "COMMIT", ""])
 
 
 def interface_of(address: str) -> str:
@@ -373,64 +282,3 @@ def scratch() -> Iterator[Path]:
     """A folder in memory, gone afterwards: a full disk is no reason to have no firewall."""
     with tempfile.TemporaryDirectory(prefix="postern-firewall-", dir="/run") as folder:
         yield Path(folder)
-
-
-def _only_family(live: Live, family: int) -> Live:
-    return Live({family: live.chains.get(family, {})}, {family: live.policies.get(family, {})})
-
-
-def _live(saved: Mapping[int, str]) -> Live:
-    live = Live()
-    for family, text in saved.items():
-        if text.strip():
-            live.chains[family], live.policies[family] = parse_save(text)
-            live.text[family] = text
-    return live
-
-
-def _import_ufw() -> Any:
-    """Return ufw's own Python package, which belongs to the distribution's Python and runs with any.
-
-    :raises HostError: it isn't there.
-    """
-    if "/usr/lib/python3/dist-packages" not in sys.path:
-        sys.path.append("/usr/lib/python3/dist-packages")
-    gettext.NullTranslations().install()  # its messages go through _()
-    try:
-        for name in ("applications", "backend_iptables", "common"):
-            importlib.import_module(f"ufw.{name}")
-        return importlib.import_module("ufw")
-    except ImportError as error:
-        raise HostError(f"ufw's Python package isn't on this host ({error}); reinstall the package ufw.") from error
-
-
-def _write_rules(folder: Path, rules: Sequence[Rule]) -> None:
-    """Have ufw write user.rules and user6.rules of a staged folder with these rules."""
-    ufw = _import_ufw()
-    ufw.common.do_checks = False  # whose the folders are, and that ufw was started as a program of its own
-    with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stderr(nowhere):
-        try:
-            backend = ufw.backend_iptables.UFWBackendIptables(dryrun=False, datadir=str(folder))
-            # What the kernel can do shows when the rules are tried; asking beforehand means a test chain in it.
-            backend.caps = {"limit": {"4": True, "6": True}}
-            backend.rules = [_as_ufw(ufw, rule) for rule in rules if rule.family == 4]
-            backend.rules6 = [_as_ufw(ufw, rule) for rule in rules if rule.family == 6]
-            backend._write_rules(v6=False)  # noqa: SLF001 (there is no public way to write more than one rule)
-            backend._write_rules(v6=True)  # noqa: SLF001
-        except ufw.common.UFWError as error:
-            raise HostError(f"ufw doesn't take these rules ({error.value}); nothing was changed.") from error
-
-
-def _as_ufw(ufw: Any, rule: Rule) -> Any:
-    action = f"{rule.action}_{rule.log}" if rule.log else rule.action
-    made = ufw.common.UFWRule(
-        action, rule.protocol, rule.dport, rule.dst or ANYWHERE[rule.family], rule.sport,
-        rule.src or ANYWHERE[rule.family], rule.direction, rule.routed, rule.comment.encode().hex(),
-    )  # fmt: skip
-    made.dapp, made.sapp = rule.dapp, rule.sapp
-    if rule.interface_in:
-        made.set_interface("in", rule.interface_in)
-    if rule.interface_out:
-        made.set_interface("out", rule.interface_out)
-    made.set_v6(rule.family == 6)
-    return made

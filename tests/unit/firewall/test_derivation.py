@@ -10,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tools.declared import declared, derive_gateway
 
-from ansible_collections.postern.mail_gateway.plugins.module_utils.firewall.rules import (
+from ansible_collections.postern.mail_gateway.plugins.module_utils.firewall.decision import (
     Connection,
     decide,
+)
+from ansible_collections.postern.mail_gateway.plugins.module_utils.firewall.desired import (
     wanted_rules,
 )
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.declaration.validation import validate

@@ -8,21 +8,31 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible_collections.postern.mail_gateway.plugins.module_utils.firewall.decision import (
+    Connection,
+    decide,
+    refusal,
+)
+from ansible_collections.postern.mail_gateway.plugins.module_utils.firewall.desired import (
+    wanted_rules,
+)
+from ansible_collections.postern.mail_gateway.plugins.module_utils.firewall.kernel import (
+    Live,
+    document,
+    parse_save,
+)
+from ansible_collections.postern.mail_gateway.plugins.module_utils.firewall.merging import (
+    merge,
+)
 from ansible_collections.postern.mail_gateway.plugins.module_utils.firewall.rules import (
     ANYWHERE,
-    Connection,
     Rule,
-    decide,
     listing,
-    merge,
     parse_rules,
     parse_settings,
-    refusal,
-    wanted_rules,
     with_setting,
     words,
 )
-from ansible_collections.postern.mail_gateway.plugins.module_utils.firewall.ufw import Live, document, parse_save
 from ansible_collections.postern.mail_gateway.plugins.module_utils.host.errors import HostError
 
 DEFAULTS: dict[str, Any] = {
