@@ -16,8 +16,9 @@ from ..plugin_utils.addresses import needed
 from ..plugin_utils.declaration import schema
 from ..plugin_utils.declaration.native import evaluate, exchange_group, has_templates
 from ..plugin_utils.declaration.tree import Inventory
-from ..plugin_utils.declaration.validation import Survey, misspelt, survey
+from ..plugin_utils.declaration.validation import misspelt, survey
 from ..plugin_utils.derivation.exchange import derive_servers
+from ..plugin_utils.derivation.hosts import derive_all, overridden
 from ..plugin_utils.exchange.desired import Refused
 from ..plugin_utils.exchange.forecast import forecast
 
@@ -59,22 +60,32 @@ class ActionModule(ActionBase):
             *found.problems,
         ]
         connections: dict[str, list[dict[str, object]]] = {}
+        derived: dict[str, dict[str, Any]] = {}
+        of_servers = {} if problems else derive_servers(found)
         if not problems:
-            connections, problems = self._forecasts(found)
+            derived = derive_all(found, of_servers, (task_vars or {})["ansible_play_hosts_all"])
+            problems = [text for host, one in derived.items() for text in overridden(host, one["variables"], raw[host])]
+        if not problems:
+            connections, problems = self._forecasts(of_servers)
         if problems:
             counted = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
             msg = "\n".join([f"{counted} in the declaration:", *problems])
             if _ANSIBLE < (2, 19):  # prints the message inside JSON, with its line ends escaped
                 self._display.display(msg, color=constants.COLOR_ERROR)
             return {"changed": False, "failed": True, "msg": msg}
-        sound = f"The declaration is sound for {', '.join(sorted(gateways))}."
-        return {"changed": False, "msg": sound, "connections": connections, "warnings": list(found.doubts)}
+        return {
+            "changed": False,
+            "msg": f"The declaration is sound for {', '.join(sorted(gateways))}.",
+            "connections": connections,
+            "derived": derived,
+            "warnings": list(found.doubts),
+        }
 
     @staticmethod
-    def _forecasts(found: Survey) -> tuple[dict[str, list[dict[str, object]]], list[str]]:
+    def _forecasts(servers: Mapping[str, dict[str, Any]]) -> tuple[dict[str, list[dict[str, object]]], list[str]]:
         """Who will reach which receive connector of which server, and a sentence for what the servers would refuse."""
         forecasts, problems = {}, []
-        for server, variables in derive_servers(found).items():
+        for server, variables in servers.items():
             try:
                 forecasts[server] = forecast(variables, server)
             except Refused as refused:

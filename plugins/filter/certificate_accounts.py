@@ -34,8 +34,7 @@ options:
     type: str
     required: true
 seealso:
-  - plugin: postern.mail_gateway.gateway_variables
-    plugin_type: filter
+  - module: postern.mail_gateway.preflight
 """
 
 EXAMPLES = r"""

@@ -19,7 +19,10 @@ description:
   - Where the Exchange servers are set up from here, the receive connectors that will result are computed too, as if
     each server were as Exchange's setup leaves it. What the role C(exchange) would refuse is a problem here already.
   - The whole inventory is looked at, whatever C(--limit) says, because the addresses of two gateways can clash.
-  - Gateways of several sites may be in one inventory, each with the declaration of its own group.
+  - Sites may share an inventory, each with a declaration of its own that names it. A server need not have a
+    declaration; where it has one, it must be that of its site.
+  - The variables of all roles are derived for every host at once. Nothing else may set them - a variable of the
+    inventory or of the command line that is derived is a problem.
 attributes:
   action:
     description: It runs on the controller, whichever host it is run for.
@@ -37,7 +40,7 @@ notes:
   - The declaration is read from the inventory and from extra variables. Variables of a play are not looked at.
   - The declaration is described in C(docs/declaration.md).
 seealso:
-  - plugin: postern.mail_gateway.gateway_variables
+  - plugin: postern.mail_gateway.certificate_accounts
     plugin_type: filter
 """
 
@@ -58,6 +61,11 @@ msg:
   returned: always
   sample: "1 problem in the declaration:\nmail_gateway.hostname is \"mail\", but must be a full name such as
     mail.example.com, with a domain."
+derived:
+  description: For each gateway and each server that is set up from here, the C(variables) of its roles, and the
+    C(groups) of the run that it is in. The playbook C(preflight) hands them on.
+  type: dict
+  returned: when the declaration is sound
 connections:
   description: For each Exchange server, which receive connector will take the connections of each server, gateway and
     relay address and of the Internet, and whether it takes mail without a logon and relays it.

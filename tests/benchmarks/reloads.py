@@ -21,8 +21,6 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import yaml
-
 from lab import Lab
 from plays import ROOT, Run, play
 
@@ -166,31 +164,27 @@ def kind(numbers: dict[str, Any], reloads: list[float]) -> Kind:
 def changing_playbook(times: int) -> Path:
     """Write a playbook in which the role runs so many times, each time with another list of relay clients.
 
-    What the role gets is wired as in ``playbooks/gateway.yml``; the last run leaves what the declaration says.
+    What the role gets is derived as for ``playbooks/gateway.yml``; the last run leaves what the declaration says.
     """
-    plays = yaml.safe_load((ROOT / "playbooks" / "gateway.yml").read_text(encoding="utf-8"))
-    ((provision, role),) = (
-        (item, role) for item in plays for role in item.get("roles", ()) if role["role"].endswith(".haproxy")
-    )
     every_other = f"['203.0.113.9/32'] if ({times} - round) is even else []"
-    another = "{{ gateway.haproxy_relay_networks + (" + every_other + ") }}"
+    another = "{{ hostvars[inventory_hostname].haproxy_relay_networks + (" + every_other + ") }}"
     playbook = [
+        {"name": "Derive", "ansible.builtin.import_playbook": str(ROOT / "playbooks" / "preflight.yml")},
         {
             "name": "Change a list, again and again",
-            "hosts": provision["hosts"],
+            "hosts": "gateways",
             "gather_facts": False,
             "become": True,
             "tasks": [
-                *provision["pre_tasks"],
                 {
                     "name": "The role runs with another list of relay clients",
-                    "ansible.builtin.include_role": {"name": role["role"]},
-                    "vars": {**role["vars"], "haproxy_relay_networks": another},
+                    "ansible.builtin.include_role": {"name": "postern.mail_gateway.haproxy"},
+                    "vars": {"haproxy_relay_networks": another},
                     "loop": list(range(times)),
                     "loop_control": {"loop_var": "round"},
                 },
             ],
-        }
+        },
     ]
     GENERATED.mkdir(parents=True, exist_ok=True)
     path = GENERATED / "reloads.yml"

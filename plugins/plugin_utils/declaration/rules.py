@@ -43,7 +43,8 @@ def the_servers_are_there(site: Site, problems: Problems) -> None:
     members = site.inventory.group(node.value)
     if not members:
         problems.unfit(node.path, node.value, "but that group has no hosts; put the Exchange servers into it")
-    both = [name for name in members if name in site.inventory.group(schema.GATEWAYS)]
+    gateways = set(site.inventory.group(schema.GATEWAYS))
+    both = [name for name in members if name in gateways]
     if both:
         text = f"but {values.listed(both)} in that group {_are(both)} in the group {schema.GATEWAYS} too"
         problems.unfit(node.path, node.value, f"{text}; a host is a gateway or a server, not both")
@@ -361,10 +362,11 @@ def openings_open_nothing_that_is_closed(site: Site, problems: Problems) -> None
 def certificate_names_are_of_the_domains(site: Site, problems: Problems) -> None:
     """Each name of the certificate but the hostname is within one of the domains."""
     names, domains = site.tree["certificate"]["names"], site.tree["domains"]
+    known = frozenset(domains.values)
     for node in names.value or ():
-        name = node.value.removeprefix("*.")
+        labels = node.value.removeprefix("*.").split(".")
         if node.value != site.tree["hostname"].value and not any(
-            name == domain or name.endswith(f".{domain}") for domain in domains.values
+            ".".join(labels[place:]) in known for place in range(len(labels))
         ):
             text = f"which is in none of {domains.path} ({values.listed(domains.values)})"
             problems.unfit(node.path, node.raw, f"{text}; correct it, unless it is meant")

@@ -249,10 +249,10 @@ class Site:
         return next(gateway for gateway in self.gateways if gateway.name == name)
 
     @functools.cached_property
-    def server_hosts(self) -> tuple[str, ...]:
+    def server_hosts(self) -> frozenset[str]:
         """The names in the inventory of all servers, older ones too."""
         groups = (self.declaration.exchange.group, self.declaration.exchange.legacy_group)
-        return tuple(host for group in groups for host in self.inventory.group(group))
+        return frozenset(host for group in groups for host in self.inventory.group(group))
 
     @functools.cached_property
     def listens_on_ipv6(self) -> bool:

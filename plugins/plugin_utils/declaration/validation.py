@@ -242,9 +242,8 @@ def _apart(found: Sequence[Checked]) -> list[Checked]:
         neighbours = list(one.site.gateways)
         for other in found:
             if other is not one:
-                shared = bool({*one.site.server_hosts} & {*other.site.server_hosts}) or not (
-                    one.site.name and other.site.name
-                )
+                named = one.site.name and other.site.name
+                shared = not named or not one.site.server_hosts.isdisjoint(other.site.server_hosts)
                 neighbours += other.site.gateways if shared else map(_in_public, other.site.gateways)
         site = dataclasses.replace(one.site, neighbours=tuple(sorted(neighbours, key=lambda gateway: gateway.name)))
         ruled.append(_ruled(site, Problems(one.problems)))
@@ -287,11 +286,12 @@ def _sites_of_servers(sites: Sequence[Site], readings: Sequence[_Reading]) -> tu
     found: dict[str, Site] = {}
     told = []
     own = {host: reading for reading in readings for host in reading.hosts}
+    meanings = {id(site): _meaning(site.tree) for site in sites}
     for host in sorted({host for site in sites for host in site.server_hosts}):
         candidates = [site for site in sites if host in site.server_hosts]
         managing = [site for site in candidates if site.declaration.exchange.managed] or candidates
         reading = own.get(host)
-        named = [site for site in candidates if reading is not None and _meaning(site.tree) == reading.meaning]
+        named = [site for site in candidates if reading is not None and meanings[id(site)] == reading.meaning]
         if named:
             found[host] = named[0]
         elif reading is not None and not reading.problems.found:

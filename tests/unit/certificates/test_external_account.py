@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tools.declared import declared
+from tools.declared import declared, derive_gateway
 
-from ansible_collections.postern.mail_gateway.plugins.filter.gateway_variables import gateway_variables
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.declaration.validation import validate
 
 HMAC = "mail_gateway_external_account_hmac_key"
@@ -53,7 +52,6 @@ def test_the_key_of_an_external_account_is_among_no_facts(key: str) -> None:
     declaration, inventory = declared(
         {**bound("Zk3vT9sQ" if key else ""), **{f"{gateway}.{HMAC}": key for gateway in ("gw1", "gw2")}}
     )
-    hostvars = {name: {**values, "mail_gateway": declaration} for name, values in inventory.hosts.items()}
-    found = gateway_variables(declaration, "gw1", inventory.groups, hostvars)
+    found = derive_gateway(declaration, "gw1", inventory)
     assert found["letsencrypt_external_account_key_id"] == ("Zk3vT9sQ" if key else "")
     assert not key or key not in repr(found)

@@ -61,7 +61,7 @@ def said(output: str) -> list[str]:
 def test_the_example_is_sound() -> None:
     status, output = run("-i", str(EXAMPLE))
     assert status == 0, output
-    assert re.search(r"localhost +: ok=1 +changed=0", output)
+    assert re.search(r"localhost +: ok=2 +changed=0", output)
 
 
 @pytest.mark.parametrize("limit", ["gw2.example.com", "exchange", "gateways:!gw1.example.com"])
@@ -69,7 +69,7 @@ def test_the_example_is_sound_whatever_the_limit(limit: str) -> None:
     """Once for all, also on a server that Ansible would reach in a way of Windows'."""
     status, output = run("-i", str(EXAMPLE), "--limit", limit, "--check")
     assert status == 0, output
-    assert len(re.findall(r"ok=1 +changed=0", output)) == 1
+    assert len(re.findall(r"ok=2 +changed=0", output)) == 1
     assert len(re.findall(r": ok=", output)) >= 1
 
 
@@ -340,6 +340,11 @@ def test_declarations_that_differ_name_their_sites(tmp_path: Path) -> None:
     _, output = run("-i", two_sites(tmp_path, "", north={"site": "", "pop": {"enabled": 1}}, south={"site": ""}))
     assert said(output) == [
         "In the site of gw1: mail_gateway.pop.enabled is 1, but must be true or false; write true, without quotes."
+    ]
+    number, text = {"site": "", "metrics_port": 8404}, {"site": "", "metrics_port": "8404"}
+    _, output = run("-i", two_sites(tmp_path, "", north=number, south=text))
+    assert said(output) == [
+        'In the site of gw3: mail_gateway.metrics_port is "8404", but must be a whole number; write 8404, without quotes.'
     ]
     some = {"site": "", "domains": ["example.com", "example.org"]}
     other = {"site": "", "domains": ["EXAMPLE.org", "example.com"], "pop": {"enabled": True}}

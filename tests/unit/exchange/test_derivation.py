@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-from ansible.errors import AnsibleFilterError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from organisation import Machine, converged, fresh
-from tools.declared import DECLARATION, DROP, GROUPS, HOSTS, declared, derive_exchange
+from tools.declared import DROP, declared, derive_exchange
 
-from ansible_collections.postern.mail_gateway.plugins.filter.exchange_variables import exchange_variables
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.declaration.validation import survey
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.derivation.exchange import derive_servers
 
-ROOT = Path(__file__).resolve().parents[3]
+ELSEWHERE = {
+    "groups.gateways": ["gw1", "gw2", "gw3"],
+    "groups.elsewhere": ["ex9"],
+    "hosts.gw3": {"mail_gateway_egress_address": "10.99.0.11", "mail_gateway_relay_address": "10.99.0.111"},
+    "hosts.ex9": {"ansible_host": "10.99.0.21"},
+}
 OLDER = {"groups.exchange_legacy": ["old1"], "hosts.old1": {"ansible_host": "10.10.0.31"}}
 
 
@@ -100,28 +103,16 @@ def test_a_new_server_without_an_address_cannot_be_named_by_an_older_one() -> No
         derived({**OLDER, "ex1.ansible_host": "ex1.example.com"})
 
 
-def test_the_filter_takes_the_gateways_of_the_servers_own_site() -> None:
-    hosts = {
-        **{name: {**variables, "mail_gateway": DECLARATION} for name, variables in HOSTS.items()},
-        "far": {
-            "mail_gateway": {**DECLARATION, "exchange": {"group": "elsewhere"}},
-            "mail_gateway_egress_address": "10.99.0.11",
-            "mail_gateway_relay_address": "10.99.0.111",
-        },
-    }
-    groups = {**GROUPS, "gateways": [*GROUPS["gateways"], "far"], "elsewhere": ["ex9"]}
-    assert exchange_variables(DECLARATION, "ex1", groups, hosts) == derived()
-
-
-def test_the_filter_says_what_is_wrong() -> None:
-    with pytest.raises(AnsibleFilterError, match=r"mail_gateway\.hostname is null, but must be a full name"):
-        exchange_variables({**DECLARATION, "hostname": None}, "ex1", GROUPS, HOSTS)
-
-
-def test_every_derived_variable_reaches_the_role_under_its_own_name() -> None:
-    plays = yaml.safe_load((ROOT / "playbooks" / "exchange.yml").read_text())
-    (role,) = [role for play in plays for role in play.get("roles", ())]
-    assert role["vars"] == {name: "{{ server." + name + " }}" for name in derived()}
+def test_a_server_of_two_sites_takes_mail_from_the_gateways_of_both() -> None:
+    north, inventory = declared({"site": "north", **ELSEWHERE})
+    south = {**north, "site": "south", "exchange": {"managed": False}}
+    far = {**north, "site": "far", "exchange": {"group": "elsewhere"}}
+    found = survey({"gw1": north, "gw2": south, "gw3": far, "ex1": north, "ex2": north}, inventory)
+    assert found.problems == ()
+    servers = derive_servers(found)
+    assert set(servers) == {"ex1", "ex2", "ex9"}
+    assert servers["ex1"] == derived()
+    assert ranges(servers["ex9"])["Mail gateway"] == ["10.99.0.11"]
 
 
 @settings(max_examples=40, deadline=None)

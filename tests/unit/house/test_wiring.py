@@ -1,55 +1,68 @@
-"""The playbooks hand on what the derivation makes: every variable, each once, and none that nobody makes."""
+"""What is derived reaches the roles under its own name, and a role more or a variable more needs no wiring."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
-from tools.declared import derive_gateway
+from tools.declared import declared, derive_exchange, derive_gateway
 
-from ansible_collections.postern.mail_gateway.plugins.plugin_utils.declaration.tree import Inventory
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.derivation.gateway import MANAGED, ROLES
 
 ROOT = Path(__file__).resolve().parents[3]
+OF_A_GATEWAY = (*ROLES, "firewall")
 
 
-def wired() -> dict[str, str]:
-    """Return role variable → expression of all the roles in playbooks/gateway.yml."""
-    return {name: expression for role in roles() for name, expression in role.get("vars", {}).items()}
-
-
-def roles() -> list[dict[str, Any]]:
-    """Return the roles in playbooks/gateway.yml, in order."""
-    plays: list[dict[str, Any]] = yaml.safe_load((ROOT / "playbooks" / "gateway.yml").read_text())
-    found = [role for play in plays for role in play.get("roles", ())]
+def roles(playbook: str) -> dict[str, dict[str, Any]]:
+    """The roles in a playbook by name, each as it stands there."""
+    plays: list[dict[str, Any]] = yaml.safe_load((ROOT / "playbooks" / f"{playbook}.yml").read_text())
+    found = {role["role"].rpartition(".")[2]: role for play in plays for role in play.get("roles", ())}
     assert found
     return found
 
 
-def test_every_derived_variable_reaches_its_role_under_its_own_name() -> None:
-    declaration = {
-        "hostname": "mail.example.com",
-        "domains": ["example.com"],
-        "admin_networks": ["198.51.100.0/24"],
+def defaults(role: str) -> set[str]:
+    return set(yaml.safe_load((ROOT / "roles" / role / "defaults" / "main.yml").read_text()))
+
+
+def test_every_derived_variable_is_one_of_its_role() -> None:
+    declaration, inventory = declared()
+    derived = set(derive_gateway(declaration, "gw1", inventory)) - {MANAGED}
+    for role in OF_A_GATEWAY:
+        own = {name for name in derived if name.startswith(f"{role}_")}
+        assert own, role
+        assert own <= defaults(role), role
+        derived -= own
+    assert derived == set()
+    assert set(derive_exchange(declaration, "ex1", inventory)) <= defaults("exchange")
+
+
+def test_every_role_that_has_a_derivation_runs_where_it_is_managed_and_by_its_tag() -> None:
+    found = roles("gateway")
+    assert set(found) == set(OF_A_GATEWAY)
+    for name, role in found.items():
+        assert role["when"] == f"{MANAGED}.{name}"
+        assert role["tags"] == [name]
+    assert roles("exchange")["exchange"]["tags"] == ["exchange"]
+
+
+def test_nothing_is_handed_on_by_hand_but_what_cannot_be_derived() -> None:
+    by_hand = {
+        name
+        for playbook in ("gateway", "exchange")
+        for role in roles(playbook).values()
+        for name in role.get("vars", {})
     }
-    inventory = Inventory(
-        groups={"gateways": ["gw1"], "exchange": ["ex1"]},
-        hosts={
-            "gw1": {"mail_gateway_egress_address": "10.0.0.11"},
-            "ex1": {"ansible_host": "10.0.0.21"},
-        },
-    )
-    derived = derive_gateway(declaration, "gw1", inventory)
-    derived.pop("mail_gateway_managed")
-    handed = wired()
-    # This one comes from what the gateways tell of themselves.
-    assert handed.pop("sshd_sftp_accounts").startswith("{{ letsencrypt_identities | ")
-    # And this one is a secret, which mustn't be among the facts.
-    assert handed.pop("letsencrypt_external_account_hmac_key") == (
-        "{{ mail_gateway_external_account_hmac_key | default('') }}"
-    )
-    assert handed == {name: "{{ gateway." + name + " }}" for name in derived}
-    # Each role that can be left out is left out when it isn't managed; the others always run.
-    assert {role["role"].rpartition(".")[2]: role["when"] for role in roles() if "when" in role} == {
-        name: f"gateway.mail_gateway_managed.{name}" for name in ("firewall", "sshd", "fail2ban")
-    }
+    # What the gateways tell of themselves, and a secret.
+    assert by_hand == {"sshd_sftp_accounts", "letsencrypt_external_account_hmac_key"}
+
+
+@pytest.mark.parametrize("playbook", ["gateway", "exchange", "drain"])
+def test_what_is_derived_is_always_derived(playbook: str) -> None:
+    """Whatever --tags says."""
+    first = yaml.safe_load((ROOT / "playbooks" / f"{playbook}.yml").read_text())[0]
+    assert first["ansible.builtin.import_playbook"] == "preflight.yml"
+    (preflight,) = yaml.safe_load((ROOT / "playbooks" / "preflight.yml").read_text())
+    assert preflight["tags"] == ["always"]
