@@ -63,9 +63,11 @@ options:
     choices: [2048, 3072, 4096]
     default: 2048
   http_port:
-    description: Port on C(127.0.0.1) where certbot listens while it is validated; HAProxy passes challenges on to it.
+    description:
+      - Port on C(127.0.0.1) where certbot listens while it is validated; HAProxy passes challenges on to it.
+      - It must be one that only root can listen on, below 1024.
     type: int
-    default: 8402
+    default: 842
   self_test:
     description: Whether each name's way to this host is tried before the authority is asked.
     type: bool

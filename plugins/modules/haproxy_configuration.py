@@ -75,6 +75,13 @@ options:
         host's log and can only be trusted to leave out whole ones, so they don't stand in O(certificates).
     type: dict
     default: {}
+  trusted_ports:
+    description:
+      - Ports of the loopback to which the configuration hands requests and whose answers it passes on, as an ACME
+        client's. Each must be one that only root can listen on; the module fails otherwise. 0 is none.
+    type: list
+    elements: int
+    default: []
   folder:
     description: HAProxy's configuration folder.
     type: path
@@ -164,6 +171,7 @@ from ..module_utils.host.errors import HostError
 from ..module_utils.host.files import make_folder
 from ..module_utils.host.locks import lock_path, locked
 from ..module_utils.host.modules import sentences
+from ..module_utils.host.ports import check_root_port
 from ..module_utils.host.transaction import Change, FileTransaction, ManagedFile
 from ..module_utils.host.units import is_active
 
@@ -415,6 +423,7 @@ def main() -> None:
                 },
             },
             "pems": {"type": "dict", "default": {}, "no_log": True},
+            "trusted_ports": {"type": "list", "elements": "int", "default": []},
             "folder": {"type": "path", "default": "/etc/haproxy"},
             "service": {"type": "str", "default": "haproxy"},
             "socket": {"type": "path", "default": "/run/haproxy/admin.sock"},
@@ -423,6 +432,8 @@ def main() -> None:
         supports_check_mode=True,
     )
     with sentences(module), locked(LOCK, BUSY, LOCK_SECONDS):
+        for port in module.params["trusted_ports"]:
+            check_root_port("haproxy_acme_port", port)
         result = Configuration(module).run()
     module.exit_json(**result)
 

@@ -25,7 +25,7 @@ CERTIFICATES: dict[str, Any] = {
     "contact": {"type": "str", "default": ""},
     "key_type": {"type": "str", "choices": ["rsa", "ecdsa"], "default": "rsa", "no_log": False},
     "key_size": {"type": "int", "choices": [2048, 3072, 4096], "default": 2048, "no_log": False},
-    "http_port": {"type": "int", "default": 8402},
+    "http_port": {"type": "int", "default": 842},
     "self_test": {"type": "bool", "default": True},
     "host": {"type": "str", "default": ""},
     "gateways": {"type": "list", "elements": "str", "default": []},

@@ -14,6 +14,7 @@ from typing import Any
 
 from ..host.errors import HostError
 from ..host.files import HostFile, mark
+from ..host.ports import check_root_port
 from ..host.programs import Program
 from ..host.units import UNITS
 from . import cli
@@ -66,6 +67,7 @@ def _check_name(path: str, name: str) -> None:
 def check_variables(variables: Mapping[str, Any]) -> None:
     """Raise HostError for the first thing that can't be right."""
     authority_url(variables["authority"])
+    check_root_port("letsencrypt_http_port", int(variables["http_port"]))
     seen: set[str] = set()
     for number, certificate in enumerate(variables["certificates"]):
         path = f"letsencrypt_certificates[{number}]"

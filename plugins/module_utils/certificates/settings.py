@@ -63,7 +63,7 @@ class Settings:
     key_size: int = 2048
     bundle: str = ""
     certbot_options: str = ""
-    http_port: int = 8402
+    http_port: int = 842
     self_test: bool = True
     account: str = "certificates"
     drop: str = ""

@@ -120,7 +120,7 @@ IMAP = tuple(TcpService(name, port, name, (("imap", "enabled"),)) for name, port
 POP = tuple(TcpService(name, port, name, (("pop", "enabled"),)) for name, port in (("pop3", 110), ("pop3s", 995)))
 TCP_SERVICES = (SMTP, SUBMISSION, *IMAP, *POP)
 HTTP_PORTS = (80, 443)
-ACME_PORT = 8402
+ACME_PORT = 842
 """Where an ACME client listens on the gateway's loopback address while it is validated."""
 SSH_PORT = 22
 

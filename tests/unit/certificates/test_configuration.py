@@ -32,7 +32,7 @@ def variables(**more: Any) -> dict[str, Any]:
         "contact": "hostmaster@example.com",
         "key_type": "rsa",
         "key_size": 2048,
-        "http_port": 8402,
+        "http_port": 842,
         "self_test": True,
         "host": "gw1",
         "gateways": ["gw1", "gw2"],

@@ -54,7 +54,7 @@ def test_peers_are_where_they_speak_from() -> None:
     (peer,) = derived(one).variables["letsencrypt_peers"]
     egress = {gateway.name: str(gateway.egress) for gateway in one.neighbours}
     assert peer == {"name": "gw2", "address": egress["gw2"], "port": 22}
-    assert challenges(one) == {"haproxy_acme_port": 8402, "haproxy_acme_peers": [egress["gw2"]]}
+    assert challenges(one) == {"haproxy_acme_port": 842, "haproxy_acme_peers": [egress["gw2"]]}
     (opening,) = derived(one).openings
     assert (opening.ports, opening.sources, opening.destinations) == ((22,), (egress["gw2"],), ())
 
@@ -130,7 +130,7 @@ def test_what_is_derived_suits_both_roles(websites: bool, own: bool, authority: 
     given_ = {name.removeprefix("letsencrypt_"): value for name, value in found.items()}
     given_["peers"] = [{**peer, "host_keys": ["ssh-ed25519 AAAA"]} for peer in given_["peers"]]
     settings = configuration.settings({
-        "key_type": "rsa", "key_size": 2048, "http_port": 8402, "self_test": True, "host": "gw1",
+        "key_type": "rsa", "key_size": 2048, "http_port": 842, "self_test": True, "host": "gw1",
         "account": "certificates", "metrics_file": "", "tls_port": 443, "authority_ca": "",
         "external_account_hmac_key": "",
         **given_,

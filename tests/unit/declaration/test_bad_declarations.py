@@ -899,8 +899,8 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
         ],
     ),
     (
-        {"metrics_port": 8402},
-        ["mail_gateway.metrics_port is 8402, which is the port of the ACME client; choose another, such as 8404."],
+        {"metrics_port": 842},
+        ["mail_gateway.metrics_port is 842, which is the port of the ACME client; choose another, such as 8404."],
     ),
     (
         {"admin_networks": ["::ffff:0:0/96"]},

@@ -181,7 +181,7 @@ VARIABLES = st.fixed_dictionaries(
         "haproxy_limits": st.fixed_dictionaries({name: st.integers(1, 100_000) for name in DEFAULTS["haproxy_limits"]}),
         "haproxy_tcp_services": services(),
         "haproxy_websites": websites(),
-        "haproxy_acme_port": st.sampled_from([0, 8402]),
+        "haproxy_acme_port": st.sampled_from([0, 842]),
         "haproxy_acme_peers": st.sampled_from([[], ["10.1.1.12"], ["10.1.1.12", "2001:db8:1::13"]]),
         "haproxy_max_connections": st.sampled_from([100, 8000, 100_000]),
         "haproxy_extra_configuration": st.sampled_from(["", "backend extra from base\n    mode http"]),
@@ -200,7 +200,7 @@ EVERYTHING: Variables = {
     "haproxy_monitoring_networks": NETWORKS[1:2],
     "haproxy_exchange_hostnames": ["Mail.example.com", "autodiscover.example.com"],
     "haproxy_exchange_ca_file": True,
-    "haproxy_acme_port": 8402,
+    "haproxy_acme_port": 842,
     "haproxy_acme_peers": ["10.1.1.12", "2001:db8:1::13"],
     "haproxy_virtual_directories": [
         {"name": name, "path": path, "health_path": f"{path}/healthcheck.htm", "closed": name in ("ecp", "powershell")}

@@ -27,7 +27,7 @@ class Answer(http.server.BaseHTTPRequestHandler):
         self.send_response(200 if good else 404)
         self.end_headers()
         self.wfile.write(b"known.thumbprint" if good else b"")
-http.server.ThreadingHTTPServer(("127.0.0.1", 8402), Answer).serve_forever()
+http.server.ThreadingHTTPServer(("127.0.0.1", 842), Answer).serve_forever()
 """
 
 
@@ -79,10 +79,16 @@ def test_a_timer_that_finds_nothing_due_asks_nobody(lab: Lab) -> None:
     assert serials(lab) == before
 
 
+def test_an_account_without_rights_can_answer_no_challenge(lab: Lab, gateway: str) -> None:
+    as_nobody = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "python3", "-c", LISTENER]
+    done = lab.exec(gateway, as_nobody, check=False)
+    assert "PermissionError" in done.stderr
+
+
 def test_either_gateway_answers_a_challenge_of_the_other(lab: Lab) -> None:
     lab.exec("gw1", ["systemd-run", "--quiet", "--unit=challenge", "--collect", "python3", "-c", LISTENER])
     try:
-        assert wait_for(lambda: ":8402 " in lab.exec("gw1", ["ss", "-Hltn"]).stdout)
+        assert wait_for(lambda: ":842 " in lab.exec("gw1", ["ss", "-Hltn"]).stdout)
         asked = [
             {"kind": "http", "url": CHALLENGE.format(MAIL, token), "connect": lab.address(gateway, "outside", family)}
             for token in ("known", "unknown")
