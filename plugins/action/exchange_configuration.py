@@ -21,7 +21,7 @@ from ..plugin_utils.exchange.actual import (
     read_server,
     standard_input,
 )
-from ..plugin_utils.exchange.desired import ADAPTER, Desired, Refused, read_desired
+from ..plugin_utils.exchange.desired import ADAPTER, Desired, Refused, accounts_of, read_desired
 from ..plugin_utils.exchange.operations import Operation, Plan
 from ..plugin_utils.exchange.plan import make_plan
 
@@ -102,6 +102,7 @@ class ActionModule(ActionBase):
             "server": arguments["server"],
             "session": arguments["session"],
             "queries": queries(desired),
+            "accounts": accounts_of(desired),
         }
         answer = self._ask(question)
         server = read_server(answer, desired)

@@ -68,7 +68,7 @@ options:
         elements: dict
         suboptions:
           user:
-            description: The account, such as C(NT AUTHORITY\\ANONYMOUS LOGON).
+            description: The account by its name, such as C(NT AUTHORITY\\ANONYMOUS LOGON), or its SID.
             type: str
             required: true
           rights:

@@ -9,7 +9,7 @@ from typing import Any
 
 from lab import zones
 from lab.errors import LabError
-from lab.topology import DOMAIN, EXCHANGE, GATEWAYS, subnets
+from lab.topology import CULTURES, DOMAIN, EXCHANGE, GATEWAYS, subnets
 from powershell import PowerShellError, find
 
 if typing.TYPE_CHECKING:
@@ -123,6 +123,7 @@ def fresh_state(host: str, lab: "Lab", version: str = "2019") -> dict[str, Any]:
     """Return the state of an Exchange server of this version, as Exchange's setup leaves it."""
     aside = ("--directory", "/run/standin-fresh")
     about = ("--name", host.upper(), "--fqdn", f"{host}.{DOMAIN}", "--domain", DOMAIN, "--version", version)
+    about = (*about, "--culture", CULTURES[host])
     address = f"{lab.address(host, 'inside')}/{subnets(lab.slot, 'inside')[0].prefixlen}"
     lab.exec(host, ["mkdir", "-p", aside[1]])
     lab.exchange(host, *aside, "fresh", *about, "--address", address)

@@ -43,6 +43,8 @@ HOSTS = {
 }
 GATEWAYS = ("gw1", "gw2")
 EXCHANGE = ("ex1", "ex2")
+#: The language of each Exchange server's Windows: names of accounts, numbers, some errors.
+CULTURES = {"ex1": "en-US", "ex2": "de-DE"}
 #: The hosts that playbooks reach by SSH, and on which network.
 REACHED = dict.fromkeys(GATEWAYS, "admin") | dict.fromkeys(EXCHANGE, "inside")
 #: Host number, on the inside network, of the second address that a gateway sends mail of relay clients from.

@@ -58,7 +58,9 @@ def _fresh(options: argparse.Namespace) -> None:
 
 
 def _document(options: argparse.Namespace, mailboxes: dict[str, str]) -> state.Document:
-    return fresh(options.name, options.fqdn, options.domain, mailboxes, options.version, options.address)
+    return fresh(
+        options.name, options.fqdn, options.domain, mailboxes, options.version, options.address, options.culture
+    )
 
 
 def _events(options: argparse.Namespace) -> None:
@@ -145,6 +147,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--address", action="append", default=[], help="address/prefix of its adapter; may be repeated"
     )
+    command.add_argument("--culture", default="en-US", help="of its Windows, such as de-DE (%(default)s)")
     command.add_argument("--mailboxes", help="file with a JSON object, address to password; - is standard input")
     command.set_defaults(action=_fresh)
 

@@ -23,8 +23,13 @@ GROUP_RIGHTS: dict[str, frozenset[str]] = {
     "ExchangeServers": frozenset((_SUBMIT, _ANY_SENDER, _OWN_DOMAIN_SENDER, _ANY_RECIPIENT, _NO_SPAM_CHECK)),
 }
 
+EXTENDED_RIGHTS = frozenset(
+    right.lower() for right in (_SUBMIT, _ANY_SENDER, _OWN_DOMAIN_SENDER, _ANY_RECIPIENT, _NO_SPAM_CHECK)
+)
+
 ANONYMOUS = "NT AUTHORITY\\ANONYMOUS LOGON"
 AUTHENTICATED = "NT AUTHORITY\\Authenticated Users"
+EVERYBODY = frozenset(("Everyone", "NT AUTHORITY\\NETWORK"))
 EXTERNALLY_SECURED = "MS Exchange\\Externally Secured Servers"
 
 
@@ -80,12 +85,16 @@ def rights(
         principals, group = {EXTERNALLY_SECURED}, "ExchangeServers"
     else:
         principals, group = {ANONYMOUS}, "AnonymousUsers"
-    known = {name.lower() for name in principals}
+    known = {name.lower() for name in principals | EVERYBODY}
     granted = {right.lower() for right in GROUP_RIGHTS[group]} if group in connector.PermissionGroups else set()
     denied: set[str] = set()
     for entry in permissions:
         if entry.User.lower() in known and is_connector(entry.Identity, connector, server):
-            (denied if entry.Deny else granted).update(right.lower() for right in entry.ExtendedRights)
+            # Whoever has all access has all extended rights; so has one who has "the extended right" without a name.
+            access = getattr(entry, "AccessRights", ())
+            general = "GenericAll" in access or ("ExtendedRight" in access and not entry.ExtendedRights)
+            given = EXTENDED_RIGHTS if general else {right.lower() for right in entry.ExtendedRights}
+            (denied if entry.Deny else granted).update(given)
     return frozenset(granted - denied)
 
 

@@ -411,11 +411,13 @@ def fresh(
     mailboxes: dict[str, str],
     version: str = "2019",
     addresses: list[str] | None = None,
+    culture: str = "en-US",
 ) -> Document:
     """A new server's state.
 
     name: the server's short name (`EX1`); fqdn: its full one; domains: the accepted ones, the first is the
-    default; mailboxes: address -> password; version: 2013, 2016, 2019 or SE; addresses: of its adapter, with prefix.
+    default; mailboxes: address -> password; version: 2013, 2016, 2019 or SE; addresses: of its adapter, with prefix;
+    culture: of its Windows, such as de-DE.
     """
     document = {
         "ExchangeServer": {
@@ -439,6 +441,7 @@ def fresh(
         ],
         "ReceiveConnector": _connectors(name, fqdn),
         "ADPermission": [],
+        "Culture": {"Name": culture},
         "Service": [
             {
                 "Name": service,

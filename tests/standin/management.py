@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
-from . import clixml, published, quantities, state, store
+from . import clixml, languages, published, quantities, state, store
 from . import values as v
 from .clixml import Item, Scalar, Thing
 from .journal import Journal
@@ -64,6 +64,10 @@ class Server:
     @property
     def version(self) -> str:
         return published.exchange_version(str(self.document["ExchangeServer"].get("AdminDisplayVersion", "")))
+
+    @property
+    def language(self) -> str:
+        return languages.of_server(self.document)
 
     @property
     def domain(self) -> str:
@@ -218,6 +222,8 @@ class Management:
             return {"Fqdn": self.home().fqdn}
         if what == "close":
             return self.close(int(request["Session"]))
+        if what == "account":
+            return account(self.home(), str(request["Text"]))
         if what == "windows":
             return {"Module": published.module(published.of_windows())}
         session = self.sessions.get(int(request["Session"])) if request.get("Session") else None
@@ -358,6 +364,12 @@ def error(problem: Refusal, name: str, server: Server | None = None) -> dict[str
 
 
 def not_found(identity: str, home: Server) -> Refusal:
+    if home.language == "de":
+        return Refusal(
+            f"Der Vorgang konnte nicht ausgeführt werden, weil das Objekt '{identity}' nicht auf 'dc1.{home.domain}' "
+            "gefunden wurde.",
+            "ManagementObjectNotFoundException",
+        )
     return Refusal(
         f"The operation couldn't be performed because object '{identity}' couldn't be found on 'dc1.{home.domain}'.",
         "ManagementObjectNotFoundException",
@@ -457,6 +469,8 @@ def presented(kind: str, raw: dict[str, Any], server: Server, identity: str) -> 
         elif name.startswith("When"):
             value = _BORN.strftime("%Y-%m-%dT%H:%M:%S") + ("Z" if name.endswith("UTC") else "+00:00")
         properties[name] = typed(type_name, value)
+        if isinstance(properties[name], str):
+            properties[name] = languages.number_text(properties[name], server.language)
     for name, value in raw.items():
         properties.setdefault(name, value)
     return Item(shape["type"], properties, identity)
@@ -560,7 +574,8 @@ def show_connector(server: Server, raw: dict[str, Any]) -> Item:
     shown["PermissionGroups"] = ", ".join(parts) or "None"
     shown["AuthMechanism"] = quantities.some_of(quantities.FLAGS["AuthMechanisms"], raw.get("AuthMechanism", "Tls"))
     for name in ("MaxMessageSize", "MaxHeaderSize"):
-        shown[name] = quantities.size(shown[name])
+        text = quantities.size(raw.get(name) or _defaults(_KIND)[name])
+        shown[name] = languages.number_text(text, server.language)
     if server.version == "2013":
         for name in list(shown):
             if name == "AuthTarpitInterval" or name.startswith("Reject"):
@@ -846,17 +861,32 @@ def remove_receive_connector(call: Call) -> list[Any]:
 
 # Permissions -------------------------------------------------------------------------------------
 
+_KNOWN_SIDS = {number.lower(): names["en"] for number, names in languages.BUILT_IN.items()}
 _KNOWN_USERS = {
     "anonymous logon": ANONYMOUS,
-    "s-1-5-7": ANONYMOUS,
     "authenticated users": AUTHENTICATED,
-    "s-1-5-11": AUTHENTICATED,
     "partner servers": PARTNERS,
     "everyone": "Everyone",
-    "s-1-1-0": "Everyone",
     "system": "NT AUTHORITY\\SYSTEM",
 }
 _KNOWN_GROUPS = ("Exchange Servers", "ExchangeLegacyInterop", "Domain Admins", "Organization Management")
+
+
+def account(server: Server, text: str) -> dict[str, Any]:
+    """What Windows says about an account that is named or numbered; nothing where it knows none."""
+    short = server.domain.partition(".")[0].upper()
+    own = {f"{short}\\{group}": group for group in _KNOWN_GROUPS}
+    for mailbox in server.document.get("Mailbox", []):
+        name = mailbox.get("SamAccountName") or mailbox["PrimarySmtpAddress"].partition("@")[0]
+        own[f"{short}\\{name}"] = name
+    sids = {name: f"S-1-5-21-1004-2004-3004-{1100 + index}" for index, name in enumerate(own)}
+    for name, number in sids.items():
+        if text.lower() in (name.lower(), own[name].lower(), number.lower()):
+            return {"Sid": number, "Name": name}
+    user = _KNOWN_SIDS.get(text.lower()) or languages.meant(text, server.language)
+    if user is None:
+        return {"Sid": "", "Name": ""}
+    return {"Sid": languages.sid(user), "Name": languages.shown(user, server.language)}
 
 
 def principal(call: Call, value: Any) -> str:
@@ -868,7 +898,11 @@ def principal(call: Call, value: Any) -> str:
         known = {"edge transport servers", "hub transport servers", "externally secured servers", "partner servers"}
         if name.lower() in known:
             return f"MS Exchange\\{name.title()}"
-    elif name.lower() in _KNOWN_USERS and host.lower() in ("", "nt authority"):
+    elif text.lower() in _KNOWN_SIDS:
+        return _KNOWN_SIDS[text.lower()]
+    elif languages.meant(text, call.home.language):
+        return str(languages.meant(text, call.home.language))
+    elif call.home.language == "en" and name.lower() in _KNOWN_USERS and host.lower() in ("", "nt authority"):
         return _KNOWN_USERS[name.lower()]
     elif host.lower() in ("", short.lower(), call.home.domain):
         for group in _KNOWN_GROUPS:
@@ -930,12 +964,18 @@ def aces(server: Server, raw: dict[str, Any]) -> list[Item]:
         for user, rights in GROUPS.get(group, {}).items():
             result += [_ace(identity, user.replace("{DOMAIN}", short), [one], deny=False) for one in rights]
     for entry in rights_of(server.items("ADPermission"), identity):
+        more = {"deny": bool(entry.get("Deny")), "inherited": bool(entry.get("IsInherited"))}
         for one in entry["ExtendedRights"]:
-            result.append(_ace(identity, entry["User"], [one], deny=bool(entry.get("Deny"))))
+            result.append(_ace(identity, entry["User"], [one], **more))
+        access = entry.get("AccessRights", [])
+        if access and not (access == ["ExtendedRight"] and entry["ExtendedRights"]):
+            result.append(_ace(identity, entry["User"], [], **more, access=", ".join(access)))
     result.append(_ace(identity, AUTHENTICATED, [], deny=False, inherited=True, access="GenericRead"))
     result.append(
         _ace(identity, f"{short}\\Organization Management", [], deny=False, inherited=True, access="GenericAll")
     )
+    for item in result:
+        item.properties["User"] = languages.shown(item.properties["User"], server.language)
     return result
 
 
@@ -950,7 +990,7 @@ def get_ad_permission(call: Call) -> list[Any]:
         ]
     found = aces(server, raw)
     if call.has("User"):
-        user = principal(call, call.get("User"))
+        user = languages.shown(principal(call, call.get("User")), server.language)
         found = [item for item in found if item.properties["User"].lower() == user.lower()]
     return found
 
@@ -992,7 +1032,7 @@ def add_ad_permission(call: Call) -> list[Any]:
             for one in item.properties["ExtendedRights"] or []
         }
         for one in rights:
-            if (user.lower(), one.lower(), deny) in present:
+            if (languages.shown(user, server.language).lower(), one.lower(), deny) in present:
                 call.warn(
                     f'The appropriate access control entry is already present on the object "{identity}" for account '
                     f'"{user}".'
@@ -1002,7 +1042,7 @@ def add_ad_permission(call: Call) -> list[Any]:
                     {"Identity": identity, "User": user, "ExtendedRights": [one], "Deny": deny}
                 )
                 call.changed = True
-            result.append(_ace(identity, user, [one], deny=deny))
+            result.append(_ace(identity, languages.shown(user, server.language), [one], deny=deny))
     return result
 
 
@@ -1030,11 +1070,12 @@ def _withdraw(server: Server, raw: dict[str, Any], entry: tuple[str, str], *, de
     found = False
     kept = []
     for item in server.items("ADPermission"):
-        matches = item in rights_of([item], identity) and item["User"].lower() == user.lower()
+        own = item in rights_of([item], identity) and not item.get("IsInherited")
+        matches = own and item["User"].lower() == user.lower()
         if matches and bool(item.get("Deny")) == deny and one.lower() in (r.lower() for r in item["ExtendedRights"]):
             found = True
             item = {**item, "ExtendedRights": [r for r in item["ExtendedRights"] if r.lower() != one.lower()]}  # noqa: PLW2901
-        if item["ExtendedRights"]:
+        if item["ExtendedRights"] or not matches:
             kept.append(item)
     server.document["ADPermission"] = kept
     short = server.domain.partition(".")[0].upper()

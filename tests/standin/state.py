@@ -185,14 +185,18 @@ KINDS: dict[str, Kind] = {
     ),
     "ADPermission": Kind(
         needed=("Identity", "User", "ExtendedRights"),
-        carried=frozenset(("AccessRights", "InheritanceType", "IsInherited", "IsValid", "Properties")),
+        carried=frozenset(("InheritanceType", "IsValid", "Properties")),
         acted={
             "Identity": (v.some_text, None),
             "User": (v.some_text, None),
             "ExtendedRights": (v.list_of(v.some_text, "rights"), None),
             "Deny": (v.flag, False),
+            "AccessRights": (v.list_of(v.some_text, "access rights"), []),
+            "IsInherited": (v.flag, False),
         },
     ),
+    # The language of Windows.
+    "Culture": Kind(single=True, acted={"Name": (v.some_text, "en-US")}),
     "Service": Kind(
         key=("Name",),
         needed=("Name", "Status"),

@@ -184,7 +184,8 @@ def remote_range(value: Any) -> Range:
     try:
         if not isinstance(value, str):
             raise ValueError
-        spelled = value.strip()
+        # Windows shows a link-local address with the number of its adapter.
+        spelled = re.sub(r"(?i)(?<=[0-9a-f:])%\d+", "", value.strip())
         masked = re.fullmatch(r"([0-9.]+)\s*\(([0-9.]+)\)", spelled)
         if masked:
             spelled = f"{masked[1]}/{masked[2]}"

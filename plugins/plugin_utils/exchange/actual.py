@@ -9,12 +9,14 @@ import ipaddress
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..declaration.values import Unfit
+from .accounts import Accounts, is_obscure
 from .desired import Desired, Refused, version_of
-from .kinds import MAIL_ACCESS, RECEIVE_CONNECTOR, Kind
+from .kinds import ANY_RECIPIENT, MAIL_ACCESS, RECEIVE_CONNECTOR, Kind
+from .safety import EVERY_RIGHT
 from .values import Name, read_boolean, read_name
 
 _ANSWER = re.compile(r'<<"postern">>(.*?)<<"end">>', re.DOTALL)
@@ -69,7 +71,7 @@ def queries(desired: Desired) -> list[dict[str, Any]]:
         _query(RECEIVE_CONNECTOR.variable, RECEIVE_CONNECTOR, [*_IDENTITY, *sorted(named | set(JUDGED_BY))]),
         {
             **_empty(PERMISSIONS, "Get-ADPermission"),
-            "properties": ["User", "ExtendedRights", "Deny", "IsInherited"],
+            "properties": ["User", "AccessRights", "ExtendedRights", "Deny", "IsInherited"],
             "each": RECEIVE_CONNECTOR.variable,
         },
         {
@@ -177,13 +179,20 @@ def read_answer(output: str) -> Answer | None:
 
 @dataclass(frozen=True)
 class Connector:
-    """A receive connector as the server has it, and the extended rights of accounts on it."""
+    """A receive connector as the server has it, and the extended rights of accounts on it.
+
+    ``rights`` are those that were given on it one by one: what can be compared, given and withdrawn. ``standing`` are
+    all that are given otherwise, by inheritance or in general, by the accounts' keys: they are only judged. ``doubts``
+    say what of the rights isn't understood.
+    """
 
     name: str
     identity: str
     distinguished_name: str
     raw: Mapping[str, Any]
     rights: Mapping[Name, frozenset[Name]]
+    standing: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    doubts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -230,6 +239,7 @@ class Server:
     firewall: tuple[Mapping[str, Any], ...]
     interfaces: tuple[Interface, ...]
     pressure: str
+    accounts: Accounts = field(default_factory=Accounts)
 
 
 def error_sentence(error: Mapping[str, Any]) -> str:
@@ -268,6 +278,7 @@ def read_server(answer: Answer, desired: Desired) -> Server:
             )
     if sentences:
         raise Refused(sentences)
+    accounts = Accounts(document.get("accounts"))
     settings = {}
     for one in desired.settings:
         objects = read[one.kind.variable]["objects"] if one.properties else [{}]
@@ -279,13 +290,14 @@ def read_server(answer: Answer, desired: Desired) -> Server:
         fqdn=str(about.get("Fqdn")),
         version=version,
         build=str(about.get("AdminDisplayVersion")),
-        connectors=_connectors(read, name),
+        connectors=_connectors(read, name, accounts),
         settings=settings,
         services={str(entry["Name"]).lower(): entry for entry in _objects(read, SERVICES)},
         components={str(entry["Component"]).lower(): entry for entry in _objects(read, COMPONENTS)},
         firewall=tuple(_objects(read, FIREWALL)),
         interfaces=tuple(map(_interface, _objects(read, INTERFACES))),
         pressure=_pressure(_objects(read, PRESSURE)),
+        accounts=accounts,
     )
 
 
@@ -293,14 +305,68 @@ def _objects(read: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
     return list(read.get(name, {}).get("objects") or ())
 
 
-def _connectors(read: Mapping[str, Any], server: str) -> tuple[Connector, ...]:
-    rights: dict[str, dict[Name, set[Name]]] = {}
+@dataclass
+class _Grants:
+    """The rights on one connector, while they are read; see ``Connector``."""
+
+    rights: dict[Name, frozenset[Name]] = field(default_factory=dict)
+    standing: dict[str, frozenset[str]] = field(default_factory=dict)
+    doubts: list[str] = field(default_factory=list)
+
+    def add(self, entry: Mapping[str, Any], accounts: Accounts) -> None:
+        """One entry of its access control list."""
+        # An entry that denies takes nothing from what others may give: only what certainly denies is left out.
+        if _flag(entry.get("Deny")):
+            return
+        user = accounts.find(str(entry.get("User")))
+        granted = frozenset(read_name(right) for right in _texts(entry.get("ExtendedRights")))
+        every = _is_general(_texts(entry.get("AccessRights")), bool(granted)) or any(
+            re.fullmatch(r"[{(]?[0-9a-f-]{32,36}[)}]?", right.key) for right in granted
+        )
+        if granted and not _maybe(entry.get("IsInherited")):
+            self.rights[user] = self.rights.get(user, frozenset()) | granted
+        else:
+            keys = frozenset(right.key for right in granted)
+            self.standing[user.key] = self.standing.get(user.key, frozenset()) | keys
+        if every:
+            self.standing[user.key] = self.standing.get(user.key, frozenset()) | {EVERY_RIGHT}
+        if is_obscure(user.key) and (every or ANY_RECIPIENT.lower() in {right.key for right in granted}):
+            self.doubts.append(f"it lets {user.spelling!r} relay, an account that the server doesn't know")
+
+
+# What an entry of an access control list may allow that says nothing about extended rights (ActiveDirectoryRights).
+_OTHER_ACCESS = frozenset(
+    (
+        "createchild deletechild listchildren self readproperty writeproperty deletetree listobject delete readcontrol "
+        "genericexecute genericwrite genericread writedacl writeowner synchronize accesssystemsecurity"
+    ).split()
+)
+
+
+def _is_general(access: list[str], named: bool) -> bool:
+    """Whether an entry gives all rights: GenericAll, ExtendedRight without a name, or what isn't known here."""
+    given = {part.strip().lower() for text in access for part in text.split(",")}
+    return bool(given - _OTHER_ACCESS - ({"extendedright"} if named else set())) or (not given and not named)
+
+
+def _texts(value: Any) -> list[str]:
+    if value is None or value == "":
+        return []
+    return [str(item) for item in (value if isinstance(value, list) else [value])]
+
+
+def _maybe(value: Any) -> bool:
+    """Whether a flag is set, or can't be read."""
+    try:
+        return value is not None and read_boolean(value)
+    except Unfit:
+        return True
+
+
+def _connectors(read: Mapping[str, Any], server: str, accounts: Accounts) -> tuple[Connector, ...]:
+    grants: dict[str, _Grants] = {}
     for entry in _objects(read, PERMISSIONS):
-        if _flag(entry.get("Deny")) or _flag(entry.get("IsInherited")) or not entry.get("ExtendedRights"):
-            continue
-        found = rights.setdefault(entry["Of"], {}).setdefault(read_name(str(entry["User"])), set())
-        listed = entry["ExtendedRights"]
-        found.update(read_name(str(right)) for right in (listed if isinstance(listed, list) else [listed]))
+        grants.setdefault(entry["Of"], _Grants()).add(entry, accounts)
     connectors: dict[str, Connector] = {}
     for raw in _objects(read, RECEIVE_CONNECTOR.variable):
         name = str(raw["Name"])
@@ -314,7 +380,9 @@ def _connectors(read: Mapping[str, Any], server: str) -> tuple[Connector, ...]:
             identity,
             str(raw.get("DistinguishedName") or identity),
             raw,
-            {user: frozenset(names) for user, names in rights.get(identity, {}).items()},
+            (given := grants.get(identity, _Grants())).rights,
+            given.standing,
+            tuple(dict.fromkeys(given.doubts)),
         )
     return tuple(connectors.values())
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..declaration.values import Unfit, read_address, show
+from .accounts import question, read_account
 from .kinds import MAIL_ACCESS, RECEIVE_CONNECTOR, SETTINGS, VERSIONS, Kind
 from .values import Name, Range, Wanted, one_address, read_boolean, read_name, read_range, read_wanted
 
@@ -94,6 +95,12 @@ class Desired:
     edge_traversal_ports: frozenset[int] = frozenset()
     direct_return: DesiredDirectReturn | None = None
     neighbourhood: Neighbourhood = field(default_factory=Neighbourhood)
+
+
+def accounts_of(desired: Desired) -> list[str]:
+    """What the server is asked of the accounts that the variables name."""
+    named = {user for one in desired.connectors for user in one.rights or ()}
+    return sorted({question(user) for user in named})
 
 
 class _Reader:
@@ -202,9 +209,9 @@ def _rights(reader: _Reader, path: str, value: Any) -> dict[Name, frozenset[Name
                 reader.unfit(f"{here}.rights", right, Unfit(text))
             else:
                 rights.add(read_name(right))
-        user = read_name(entry["user"])
+        user = read_account(entry["user"])
         if not user.key or re.search(r"[\x00-\x1f]", user.key):
-            reader.unfit(f"{here}.user", entry["user"], Unfit("but must be the name of an account"))
+            reader.unfit(f"{here}.user", entry["user"], Unfit("but must be the name or SID of an account"))
         found[user] = found.get(user, frozenset()) | frozenset(rights)
     return found
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from .accounts import ANONYMOUS_SID, AUTHENTICATED_SID
 from .values import (
     BINDINGS,
     BOOLEAN,
@@ -297,12 +298,11 @@ DEFAULT_CONNECTORS = (
 """Those of a Mailbox server since Exchange 2013 ("Default Receive connectors created during setup")."""
 
 ANONYMOUS = r"NT AUTHORITY\ANONYMOUS LOGON"
-AUTHENTICATED = r"NT AUTHORITY\Authenticated Users"
 ANY_RECIPIENT = "ms-Exch-SMTP-Accept-Any-Recipient"
 
 GROUP_RIGHTS = {
     "AnonymousUsers": (
-        ANONYMOUS,
+        ANONYMOUS_SID,
         (
             "ms-Exch-SMTP-Accept-Any-Sender",
             "ms-Exch-SMTP-Accept-Authoritative-Domain-Sender",
@@ -311,7 +311,7 @@ GROUP_RIGHTS = {
         ),
     ),
     "ExchangeUsers": (
-        AUTHENTICATED,
+        AUTHENTICATED_SID,
         (
             "ms-Exch-SMTP-Accept-Any-Recipient",
             "ms-Exch-Accept-Headers-Routing",

@@ -17,7 +17,7 @@ from .direct_return import plan_direct_return
 from .kinds import GROUP_RIGHTS, MAIL_ACCESS, RECEIVE_CONNECTOR, Kind, Property
 from .operations import Difference, Operation, Plan
 from .safety import Listener, connections, judge
-from .values import EVERYBODY, RANGES, Name, Range, Wanted, read_name
+from .values import RANGES, Name, Range, Wanted, read_name
 
 MARK = "[postern.mail_gateway]"
 """In the comment of each connector that was made from here, so that it can go when it leaves the variables."""
@@ -60,7 +60,7 @@ class Unread:
 def actual_value(entry: Property, raw: Any) -> Any:
     """The exact form of a server's value."""
     try:
-        return entry.type.read(raw)
+        return entry.type.read_shown(raw)
     except Unfit:
         return Unread(str(raw))
 
@@ -254,22 +254,20 @@ class _Connectors:
         if later:
             self._set(identity, later, title)
         lines = [line for change in changes for line in change.lines(change.after)]
-        rights = _rights(desired, {}, _groups(changes, raw))
+        rights = _rights(self._accounts_of(desired), {}, _groups(changes, raw))
         granted = rights.grant - _group_pairs(_groups(changes, raw))
         self.plan.operations += _permissions("Add-ADPermission", "is granted", granted, identity)
         self.plan.differences.append(Difference(title, None, (*lines, *_right_lines(granted))))
-        self.resulting[name.lower()] = _listener(
-            name, {**raw, **{change.property.name: change.after for change in changes}}, rights.resulting
-        )
+        self.resulting[name.lower()] = _listener(name, _Judged(raw, {}).changed(changes), rights.resulting)
 
     def _change(self, desired: DesiredConnector, connector: Connector) -> None:
         title = f"receive connector {connector.identity}"
         wanted = _wanted_of(desired, connector)
         changes = changes_of(RECEIVE_CONNECTOR, desired.path, title, wanted, connector.raw, self.problems)
-        exact = _exact(connector.raw)
-        after = {**exact, **{change.property.name: change.after for change in changes}}
-        groups = _flag_set(exact["PermissionGroups"]) | _flag_set(after["PermissionGroups"])
-        rights = _rights(desired, connector.rights, groups)
+        judged = _judged(connector.raw)
+        after = judged.changed(changes)
+        groups = _flag_set(judged.values["PermissionGroups"]) | _flag_set(after.values["PermissionGroups"])
+        rights = _rights(self._accounts_of(desired), connector.rights, groups)
         # Rights go before the connector changes and come after it, so that wherever this ends nobody has rights and
         # ranges that weren't meant for each other.
         self.plan.operations += _permissions(
@@ -284,7 +282,22 @@ class _Connectors:
             self.plan.differences.append(
                 Difference(title, (*before, *_right_lines(rights.withdraw)), (*lines, *_right_lines(rights.grant)))
             )
-        self.resulting[connector.name.lower()] = _listener(connector.name, after, rights.resulting)
+        self.resulting[connector.name.lower()] = _listener(connector.name, after, rights.resulting, connector)
+
+    def _accounts_of(self, desired: DesiredConnector) -> Mapping[Name, frozenset[Name]] | None:
+        """The desired rights, each with the account that the server knows."""
+        if desired.rights is None:
+            return None
+        found: dict[Name, frozenset[Name]] = {}
+        for user, rights in desired.rights.items():
+            if self.server.accounts.lacks(user):
+                self.problems.append(
+                    f"{desired.path}.extended_rights is for {show(user.spelling)}, but {self.server.name} knows no "
+                    "such account; give it as DOMAIN\\name, or its SID."
+                )
+            account = self.server.accounts.of(user)
+            found[account] = found.get(account, frozenset()) | rights
+        return found
 
     def _set(self, identity: str, parameters: Mapping[str, Any], title: str) -> None:
         what = f"{title} has its {listed(sorted(parameters))}"
@@ -306,17 +319,19 @@ class Rights:
     resulting: Mapping[Name, frozenset[Name]]
 
 
-def _rights(desired: DesiredConnector, actual: Mapping[Name, frozenset[Name]], groups: frozenset[str]) -> Rights:
+def _rights(
+    desired: Mapping[Name, frozenset[Name]] | None, actual: Mapping[Name, frozenset[Name]], groups: frozenset[str]
+) -> Rights:
     """What accounts may do beyond their groups. Rights of a group are the group's own business."""
-    if desired.rights is None:
+    if desired is None:
         return Rights(frozenset(), frozenset(), actual)
     has = frozenset((user, right) for user, rights in actual.items() for right in rights)
-    wanted = frozenset((user, right) for user, rights in desired.rights.items() for right in rights)
+    wanted = frozenset((user, right) for user, rights in desired.items() for right in rights)
     extra = frozenset(
         (user, right)
         for user, right in has - wanted - _group_pairs(groups)
         # What the groups of servers give differs from version to version; it is nobody's to take.
-        if user in desired.rights or not _is_of_servers(user)
+        if user in desired or not _is_of_servers(user)
     )
     resulting: dict[Name, frozenset[Name]] = {}
     for user, right in (has - extra) | wanted:
@@ -327,7 +342,7 @@ def _rights(desired: DesiredConnector, actual: Mapping[Name, frozenset[Name]], g
 def _permissions(command: str, verb: str, pairs: Pairs, identity: str) -> list[Operation]:
     """One operation for each account."""
     users: dict[Name, list[Name]] = {}
-    for user, right in sorted(pairs):
+    for user, right in sorted(pairs, key=_by_spelling):
         users.setdefault(user, []).append(right)
     return [
         Operation(
@@ -341,12 +356,16 @@ def _permissions(command: str, verb: str, pairs: Pairs, identity: str) -> list[O
 
 
 def _right_lines(pairs: Pairs) -> list[str]:
-    return [f"right: {right.spelling} for {user.spelling}" for user, right in sorted(pairs)]
+    return [f"right: {right.spelling} for {user.spelling}" for user, right in sorted(pairs, key=_by_spelling)]
+
+
+def _by_spelling(pair: tuple[Name, Name]) -> tuple[str, str]:
+    return pair[0].spelling.lower(), pair[1].key
 
 
 def _group_pairs(groups: frozenset[str]) -> Pairs:
     return frozenset(
-        (read_name(holder), read_name(right))
+        (Name(holder.lower()), read_name(right))
         for group, (holder, rights) in GROUP_RIGHTS.items()
         if group in groups
         for right in rights
@@ -365,8 +384,9 @@ def _groups(changes: Iterable[Change], raw: Mapping[str, Any]) -> frozenset[str]
 
 
 def _is_of_servers(user: Name) -> bool:
-    account = user.key.rpartition("\\")[2]
-    return user.key.startswith("ms exchange\\") or account in ("exchange servers", "exchangelegacyinterop")
+    name = user.spelling.lower()
+    # Exchange's setup gives its own groups the same names in any language.
+    return name.startswith("ms exchange\\") or name.rpartition("\\")[2] in ("exchange servers", "exchangelegacyinterop")
 
 
 def new_connector(server: Server) -> dict[str, Any]:
@@ -381,40 +401,69 @@ def new_connector(server: Server) -> dict[str, Any]:
     }
 
 
-def _exact(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """The properties by which safety is judged, in exact form; None where the server shows something else."""
-    found: dict[str, Any] = {}
-    for name in ("Enabled", "TransportRole", "AuthMechanism", "PermissionGroups", "Fqdn", "Banner", "Bindings"):
+_RELAY_BY = ("RemoteIPRanges", "Bindings")
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """The properties by which safety is judged, as far as they are understood, and what of each isn't."""
+
+    values: Mapping[str, Any]
+    unread: Mapping[str, str]
+
+    def changed(self, changes: Iterable[Change]) -> _Judged:
+        """With the values that these properties get."""
+        after = {change.property.name: change.after for change in changes}
+        return _Judged(
+            {**self.values, **after}, {name: text for name, text in self.unread.items() if name not in after}
+        )
+
+
+def _judged(raw: Mapping[str, Any]) -> _Judged:
+    """Each item by itself: one that isn't understood hides no other."""
+    values: dict[str, Any] = {}
+    unread: dict[str, str] = {}
+    for name in ("Enabled", "TransportRole", "AuthMechanism", "PermissionGroups", "Fqdn", "Banner", *_RELAY_BY):
         entry = RECEIVE_CONNECTOR.known(name)
         assert entry is not None
-        found[name] = actual_value(entry, raw.get(name))
-    # A range that isn't understood counts as everybody: nothing is taken to be safe that can't be read.
-    entry = RECEIVE_CONNECTOR.known("RemoteIPRanges")
-    assert entry is not None
-    ranges = actual_value(entry, raw.get("RemoteIPRanges"))
-    found["RemoteIPRanges"] = frozenset(EVERYBODY) if isinstance(ranges, Unread) else ranges
-    return found
+        if not entry.type.many:
+            value = actual_value(entry, raw.get(name))
+            values[name] = None if isinstance(value, Unread) else value
+            continue
+        values[name], strange = entry.type.read_known(raw.get(name))
+        if strange:
+            unread[name] = f"its {name} holds {listed(map(show, strange))}, which isn't understood"
+    return _Judged(values, unread)
 
 
 def listener_of(connector: Connector) -> Listener:
     """A connector that is there, as safety looks at it."""
-    return _listener(connector.name, _exact(connector.raw), connector.rights)
+    return _listener(connector.name, _judged(connector.raw), connector.rights, connector)
 
 
-def _listener(name: str, exact: Mapping[str, Any], rights: Mapping[Name, frozenset[Name]]) -> Listener:
+def _listener(
+    name: str, judged: _Judged, rights: Mapping[Name, frozenset[Name]], existing: Connector | None = None
+) -> Listener:
+    exact = judged.values
     fqdn, banner = exact["Fqdn"], exact["Banner"]
+    given = {user.key: frozenset(right.key for right in names) for user, names in rights.items()}
+    for user, keys in (existing.standing if existing else {}).items():
+        given[user] = given.get(user, frozenset()) | keys
     return Listener(
         name=name,
         # Whatever isn't plainly off is taken to be on.
         enabled=exact["Enabled"] is not False,
-        role=exact["TransportRole"] if isinstance(exact["TransportRole"], str) else "",
+        role=exact["TransportRole"] or "",
         bindings=_flag_set(exact["Bindings"]),
         ranges=_flag_set(exact["RemoteIPRanges"]),
         mechanisms=_flag_set(exact["AuthMechanism"]),
         groups=_flag_set(exact["PermissionGroups"]),
         fqdn=fqdn.spelling if isinstance(fqdn, Name) else "",
         banner=banner if isinstance(banner, str) else "",
-        rights={user.key: frozenset(right.key for right in names) for user, names in rights.items()},
+        rights=given,
+        doubts=(*judged.unread.values(), *(existing.doubts if existing else ())),
+        unbounded="RemoteIPRanges" in judged.unread,
+        standing=existing.standing if existing else {},
     )
 
 

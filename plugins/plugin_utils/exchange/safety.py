@@ -15,15 +15,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..declaration.values import listed, show
+from .accounts import is_anybody
 from .desired import Neighbourhood, is_public
-from .kinds import ANONYMOUS, ANY_RECIPIENT, DEFAULT_CONNECTORS
+from .kinds import ANY_RECIPIENT, DEFAULT_CONNECTORS
 from .values import EVERYBODY, Binding, Range
 
-# Whoever hasn't logged on, under the names and numbers that Windows knows him by; the system's language may differ.
-_ANYBODY = frozenset(
-    (ANONYMOUS.lower().rpartition("\\")[2], "anonymous-anmeldung", "s-1-5-7", "everyone", "jeder", "s-1-1-0")
-)
 _RELAY = ANY_RECIPIENT.lower()
+EVERY_RIGHT = "*"
+"""Stands for all rights, which a general grant gives."""
 _EXTERNAL = "ExternalAuthoritative"
 _SERVER_MECHANISM, _SERVER_GROUP = "ExchangeServer", "ExchangeServers"
 
@@ -33,7 +32,11 @@ SERVER_PORTS = (25, 2525)
 
 @dataclass(frozen=True)
 class Listener:
-    """A receive connector, as far as it decides on who may do what."""
+    """A receive connector, as far as it decides on who may do what.
+
+    ``rights`` are those of accounts, ``standing`` ones (inherited, or given in general) among them. ``doubts`` are
+    phrases that say what of it isn't understood, and so can't be judged; ``unbounded`` that its ranges are among that.
+    """
 
     name: str
     bindings: frozenset[Binding]
@@ -45,6 +48,9 @@ class Listener:
     fqdn: str = ""
     banner: str = ""
     rights: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    doubts: tuple[str, ...] = ()
+    unbounded: bool = False
+    standing: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     @property
     def anonymous_relay(self) -> bool:
@@ -54,7 +60,12 @@ class Listener:
     @property
     def granted_to_anybody(self) -> bool:
         """Whether the right to send to anybody is given to those without a logon."""
-        return any(_RELAY in rights for user, rights in self.rights.items() if user.rpartition("\\")[2] in _ANYBODY)
+        return _relays(self.rights)
+
+    @property
+    def inherited_relay(self) -> bool:
+        """Whether that comes of a right that isn't this connector's own."""
+        return _relays(self.standing)
 
     @property
     def external(self) -> bool:
@@ -65,6 +76,10 @@ class Listener:
     def for_servers(self) -> bool:
         """Whether Exchange servers can authenticate as such and send by it."""
         return _SERVER_MECHANISM in self.mechanisms and _SERVER_GROUP in self.groups
+
+
+def _relays(rights: Mapping[str, frozenset[str]]) -> bool:
+    return any(given & {_RELAY, EVERY_RIGHT} for user, given in rights.items() if is_anybody(user))
 
 
 def choose(listeners: Iterable[Listener], version: int, local: int, port: int, remote: Range) -> Listener | None:
@@ -130,6 +145,7 @@ def judge(
     :param declared: the path in the variables of each connector that they are about, by its name in lower case.
     """
     judged = _Judgement(before, after, neighbourhood, server, declared)
+    judged.doubts()
     judged.relays()
     judged.external()
     judged.servers()
@@ -162,6 +178,20 @@ class _Judgement:
         titles = (*(default.title for default in DEFAULT_CONNECTORS), "Client")
         return listener.name.lower() in {f"{title} {self.server[0]}".lower() for title in titles}
 
+    def _is_others(self, listener: Listener) -> bool:
+        """Whether it is somebody else's, and stays as it is."""
+        return listener.name.lower() not in self.declared and listener in self.before
+
+    def doubts(self) -> None:
+        """What can't be read is never taken for harmless: nothing is built on it, and of others' it is told."""
+        for listener in self.after:
+            for doubt in listener.doubts:
+                text = f"can't be judged: {doubt}"
+                if self._is_others(listener) and not (listener.unbounded and listener.anonymous_relay):
+                    self.cautions.append(f"{self._who(listener)} {text}; see for yourself that it is no open relay.")
+                else:
+                    self._note(listener, f"{text}; correct it there, or give the property as it is to be")
+
     def relays(self) -> None:
         """Nobody relays without a logon but those that are meant to."""
         for listener in self.after:
@@ -178,6 +208,8 @@ class _Judgement:
                 self._note(listener, text)
             for entry in sorted(listener.ranges, key=lambda found: found.rank):
                 why = self._why_open(entry)
+                if why and listener.inherited_relay:
+                    why += "; the right to relay is inherited or given in general, so take that off in Active Directory"
                 if why:
                     self._note(listener, f"would be an open relay: its range {entry} {why}")
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from ..addresses import Address
@@ -30,7 +30,8 @@ class ValueType:
     """How one type of values is read and written.
 
     ``read_one`` takes one item into its exact form, ``write_one`` gives it back as a parameter. ``joined`` says that
-    several items are one text with commas (flags of an enumeration), not a list.
+    several items are one text with commas (flags of an enumeration), not a list. ``read_shown_one`` reads what a server
+    shows, where that has forms that nobody is to write.
     """
 
     name: str
@@ -38,6 +39,7 @@ class ValueType:
     write_one: Callable[[Any], Any]
     many: bool = False
     joined: bool = False
+    read_shown_one: Callable[[Any], Any] | None = None
 
     def read(self, value: Any) -> Any:
         """The exact form of a value; None for what means nothing: null, and the empty text."""
@@ -47,13 +49,27 @@ class ValueType:
 
     def read_many(self, value: Any) -> frozenset[Any]:
         """The exact forms of the items."""
-        if _is_nothing(value):
-            return frozenset()
+        return frozenset(item for item in map(self.read_one, self._items(value)) if item is not None)
+
+    def read_shown(self, value: Any) -> Any:
+        """The exact form of a value that a server shows."""
+        return replace(self, read_one=self.read_shown_one or self.read_one).read(value)
+
+    def read_known(self, value: Any) -> tuple[frozenset[Any], list[Any]]:
+        """The exact forms of those items that a server shows and that are understood, and the others as they are."""
+        known, strange = set(), []
+        for item in self._items(value):
+            try:
+                known.add((self.read_shown_one or self.read_one)(item))
+            except Unfit:
+                strange.append(item)
+        return frozenset(known - {None}), strange
+
+    def _items(self, value: Any) -> list[Any]:
         if self.joined and isinstance(value, str):
-            value = [part.strip() for part in value.split(",") if part.strip()]
+            value = value.split(",")
         items = value if isinstance(value, (list, tuple)) else [value]
-        read = [self.read_one(item) for item in items if not _is_nothing(item)]
-        return frozenset(item for item in read if item is not None)
+        return [item.strip() if isinstance(item, str) else item for item in items if not _is_nothing(item)]
 
     def write(self, exact: Any) -> Any:
         """The exact form as the value of a parameter."""
@@ -218,11 +234,12 @@ def write_span(ticks: Any) -> Any:
 
 
 class Range(NamedTuple):
-    """A range of addresses of one family, both ends included."""
+    """A range of addresses of one family, both ends included; link-local ones may be those of one adapter alone."""
 
     version: int
     first: int
     last: int
+    zone: str = ""
 
     @property
     def size(self) -> int:
@@ -240,7 +257,7 @@ class Range(NamedTuple):
         return self.size == 1 << (32 if self.version == 4 else 128)
 
     def holds(self, other: Range) -> bool:
-        """Whether the other range lies in this one."""
+        """Whether the other range lies in this one, on whichever adapter."""
         return self.version == other.version and self.first <= other.first and other.last <= self.last
 
     def meets(self, other: Range) -> bool:
@@ -250,11 +267,14 @@ class Range(NamedTuple):
     def __str__(self) -> str:
         first, last = address_of(self.version, self.first), address_of(self.version, self.last)
         if self.size == 1:
-            return str(first)
+            return f"{first}{self.zone}"
+        if self.zone:
+            return f"{first}{self.zone}-{last}{self.zone}"
         networks = list(ipaddress.summarize_address_range(first, last))
         return str(networks[0]) if len(networks) == 1 and not self.whole else f"{first}-{last}"
 
 
+_LINK_LOCAL = Range(6, 0xFE80 << 112, (0xFEC0 << 112) - 1)
 EVERYBODY = (Range(4, 0, (1 << 32) - 1), Range(6, 0, (1 << 128) - 1))
 
 
@@ -276,6 +296,21 @@ def read_range(value: Any) -> Range:
         except ValueError:
             pass
     raise Unfit("but must be an address, a network such as 10.0.0.0/24, or a range such as 10.0.0.1-10.0.0.9")
+
+
+# A link-local address as Windows shows it, with the number of its adapter.
+_ZONE = re.compile(r"(?<=[0-9a-f:])%[0-9]{1,10}", re.ASCII | re.IGNORECASE)
+
+
+def read_shown_range(value: Any) -> Range:
+    """A range as a server shows it: with the adapter behind link-local addresses."""
+    zones = set(_ZONE.findall(value)) if isinstance(value, str) else set()
+    if len(zones) != 1:
+        return read_range(value)
+    found = read_range(_ZONE.sub("", value))
+    if not _LINK_LOCAL.holds(found):
+        raise Unfit("but only link-local addresses have an adapter")
+    return found._replace(zone=zones.pop())
 
 
 def _range(text: str) -> Range:
@@ -308,6 +343,7 @@ class Binding(NamedTuple):
     version: int
     address: int
     port: int
+    zone: str = ""
 
     @property
     def everywhere(self) -> bool:
@@ -316,7 +352,7 @@ class Binding(NamedTuple):
 
     def __str__(self) -> str:
         address = address_of(self.version, self.address)
-        return f"{address}:{self.port}" if self.version == 4 else f"[{address}]:{self.port}"
+        return f"{address}:{self.port}" if self.version == 4 else f"[{address}{self.zone}]:{self.port}"
 
 
 def read_binding(value: Any) -> Binding:
@@ -332,6 +368,14 @@ def read_binding(value: Any) -> Binding:
                 if 0 < int(port) < 65536 and (address.version == 6) == host.startswith("["):
                     return Binding(address.version, int(address), int(port))
     raise Unfit("but must be an address with a port, such as 0.0.0.0:25 or [::]:25")
+
+
+def read_shown_binding(value: Any) -> Binding:
+    """An address and a port as a server shows them: with the adapter behind a link-local address."""
+    zones = _ZONE.findall(value) if isinstance(value, str) else []
+    if len(zones) != 1:
+        return read_binding(value)
+    return read_binding(_ZONE.sub("", value))._replace(zone=zones[0])
 
 
 # --- the types -------------------------------------------------------------------------------------------------------
@@ -383,8 +427,8 @@ PATH = ValueType("local path", read_path, _spelling)
 SIZE = ValueType("size", read_size, write_size)
 SIZE_OR_UNLIMITED = ValueType("size or Unlimited", _or_unlimited(read_size), write_size)
 SPAN = ValueType("time span", read_span, write_span)
-RANGES = ValueType("list of address ranges", read_range, str, many=True)
-BINDINGS = ValueType("list of addresses with ports", read_binding, str, many=True)
+RANGES = ValueType("list of address ranges", read_range, str, many=True, read_shown_one=read_shown_range)
+BINDINGS = ValueType("list of addresses with ports", read_binding, str, many=True, read_shown_one=read_shown_binding)
 
 
 # --- wanted values of properties with several items -------------------------------------------------------------------

@@ -13,6 +13,8 @@ from probes.checks import ANNA, delivered, imap_logons, smtp
 ELSEWHERE = "somebody@elsewhere.example"
 RELAY = "ms-Exch-SMTP-Accept-Any-Recipient"
 ANYBODY = "NT AUTHORITY\\ANONYMOUS LOGON"
+# As each server's Windows calls it.
+ANYBODY_ON = {"ex1": ANYBODY, "ex2": "NT-AUTORIT\u00c4T\\ANONYMOUS-ANMELDUNG"}
 # One server is enough to see what a change does; preflight runs on localhost.
 ONE = ("--limit", "ex1,localhost")
 

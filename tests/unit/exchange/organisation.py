@@ -15,7 +15,11 @@ from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.actu
     queries,
     read_server,
 )
-from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.desired import Desired, read_desired
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.desired import (
+    Desired,
+    accounts_of,
+    read_desired,
+)
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.kinds import RECEIVE_CONNECTOR
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.operations import Plan
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.plan import make_plan
@@ -23,6 +27,32 @@ from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.plan
 EVERYBODY = ["::-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "0.0.0.0-255.255.255.255"]
 ANONYMOUS = "NT AUTHORITY\\ANONYMOUS LOGON"
 RELAY = "ms-Exch-SMTP-Accept-Any-Recipient"
+# Built-in accounts as Windows in several languages calls them; by number they are the same.
+ACCOUNTS = {
+    "S-1-5-7": {"en": ANONYMOUS, "de": "NT-AUTORIT\u00c4T\\ANONYMOUS-ANMELDUNG", "it": "NT AUTHORITY\\ACCESSO ANONIMO"},
+    "S-1-1-0": {"en": "Everyone", "de": "Jeder", "it": "Tutti"},
+    "S-1-5-11": {
+        "en": "NT AUTHORITY\\Authenticated Users",
+        "de": "NT-AUTORIT\u00c4T\\Authentifizierte Benutzer",
+        "it": "NT AUTHORITY\\Authenticated Users",
+    },
+}
+OWN_ACCOUNTS = {"EXAMPLE\\svc": "S-1-5-21-1-2-3-1107", "EXAMPLE\\Exchange Servers": "S-1-5-21-1-2-3-1120"}
+
+
+def sid_of(name: str, language: str) -> str | None:
+    """The number of the account that a server in this language calls so."""
+    own = {account.lower(): sid for account, sid in OWN_ACCOUNTS.items()}
+    built_in = {names[language].lower(): sid for sid, names in ACCOUNTS.items()}
+    return (own | built_in).get(name.lower())
+
+
+def name_of(sid: str, language: str) -> str | None:
+    """What a server in this language calls the account of this number."""
+    own = {number: account for account, number in OWN_ACCOUNTS.items()}
+    return own.get(sid) or ACCOUNTS.get(sid, {}).get(language)
+
+
 VERSIONS = {
     "2010": "Version 14.3 (Build 123.4)",
     "2013": "Version 15.0 (Build 1497.2)",
@@ -162,10 +192,14 @@ def rule(name: str, ports: list[str], program: str, **more: Any) -> dict[str, An
 
 
 class Machine:
-    """Answers questions, and acts on operations, as the scripts on a real server do."""
+    """Answers questions, and acts on operations, as the scripts on a real server do.
 
-    def __init__(self, state: dict[str, Any] | None = None) -> None:
+    Its state has the accounts by their English names; it shows and takes them in its own language.
+    """
+
+    def __init__(self, state: dict[str, Any] | None = None, language: str = "en") -> None:
         self.state = state or fresh()
+        self.language = language
         self.questions: list[dict[str, Any]] = []
         self.applied: list[dict[str, Any]] = []
         self.fail_at: int | None = None
@@ -177,11 +211,23 @@ class Machine:
         for query in question["queries"]:
             objects = copy.deepcopy(self.state[query["name"]])
             if query["name"] == "permissions":
-                objects = [{**entry, "Of": entry["Of"]} for entry in objects]
+                objects = [{**entry, "User": self.local(entry["User"])} for entry in objects]
             kept = {*query["properties"], "Of"}
             found[query["name"]] = {
                 "objects": [{name: value for name, value in entry.items() if name in kept} for entry in objects]
             }
+        return found
+
+    def local(self, user: str) -> str:
+        """An account in the server's language."""
+        sid = sid_of(user, "en")
+        return (name_of(sid, self.language) if sid else None) or user
+
+    def accounts(self, asked: list[str]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for text in {*asked, *(self.local(entry["User"]) for entry in self.state["permissions"])}:
+            sid = text if text.startswith("S-1-") else sid_of(text, self.language)
+            found[text] = {"sid": sid, "name": name_of(sid, self.language) if sid else None}
         return found
 
     def answer(self, question: dict[str, Any]) -> dict[str, Any]:
@@ -193,6 +239,7 @@ class Machine:
         document: dict[str, Any] = {"server": self.state["server"], "digest": digest}
         if question["mode"] == "read":
             document["read"] = read
+            document["accounts"] = self.accounts(question.get("accounts", []))
         elif question["expected"] != digest:
             document["moved"] = True
         else:
@@ -262,6 +309,9 @@ class Machine:
             ]
         elif command == "Add-ADPermission":
             self.found(connectors, identity)
+            # Only what it calls itself is an account to the server.
+            sid = sid_of(parameters["User"], self.language)
+            parameters["User"] = (name_of(sid, "en") if sid else None) or parameters["User"]
             self.state["permissions"].append(
                 {
                     "Of": identity,
@@ -273,6 +323,8 @@ class Machine:
             )
         elif command == "Remove-ADPermission":
             gone = {right.lower() for right in parameters["ExtendedRights"]}
+            sid = sid_of(parameters["User"], self.language)
+            parameters["User"] = (name_of(sid, "en") if sid else None) or parameters["User"]
             for entry in self.state["permissions"]:
                 if entry["Of"] == identity and entry["User"].lower() == parameters["User"].lower():
                     entry["ExtendedRights"] = [right for right in entry["ExtendedRights"] if right.lower() not in gone]
@@ -295,7 +347,15 @@ class Machine:
 
 def server_of(machine: Machine, desired: Desired) -> Server:
     """The server as the planner sees it."""
-    document = machine.answer({"mode": "read", "server": "", "session": "present", "queries": queries(desired)})
+    document = machine.answer(
+        {
+            "mode": "read",
+            "server": "",
+            "session": "present",
+            "queries": queries(desired),
+            "accounts": accounts_of(desired),
+        }
+    )
     return read_server(Answer(document), desired)
 
 

@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from organisation import fresh
+from organisation import ANONYMOUS, fresh
 
 from ansible_collections.postern.mail_gateway.plugins.action.exchange_configuration import ActionModule
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange import scripts
@@ -34,6 +34,7 @@ class Windows:
                 "firewall": server["firewall"],
                 "template": {**template, "AuthMechanism": "Tls", "TransportRole": "FrontendTransport"},
                 "fails": [],
+                "accounts": [{"sid": "S-1-5-7", "name": ANONYMOUS}],
                 **state,
             }
         )

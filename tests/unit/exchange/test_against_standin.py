@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, assume, event, given, settings
 from hypothesis import strategies as st
-from organisation import ANONYMOUS, RELAY, SERVER_AUTH, Machine, connector, planned, server_of
+from organisation import ACCOUNTS, ANONYMOUS, RELAY, SERVER_AUTH, Machine, connector, planned, server_of
 
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.desired import Refused, read_desired
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.plan import listener_of
@@ -103,7 +103,14 @@ def serve(standin: Standin, machine: Machine) -> None:
             own = {name: value for name, value in item.items() if name != "DistinguishedName"}
             theirs.append({**own, "Bindings": bindings, "TarpitInterval": "00:00:00"})
     rights = [
-        {"Identity": item["Of"], "User": item["User"], "ExtendedRights": item["ExtendedRights"], "Deny": False}
+        {
+            "Identity": item["Of"],
+            "User": item["User"],
+            "ExtendedRights": item["ExtendedRights"] or [],
+            "AccessRights": item.get("AccessRights", []),
+            "IsInherited": item["IsInherited"],
+            "Deny": str(item["Deny"]).lower() == "true",
+        }
         for item in machine.state["permissions"]
     ]
     standin.set("ReceiveConnector", theirs, "ADPermission", rights)
@@ -159,3 +166,91 @@ def test_safety_and_the_server_agree(standin: Standin, organisation: tuple[Machi
             assert relays == (takes and winner.granted_to_anybody), (source, winner)
         else:
             assert relays == ("ExchangeServers" in winner.groups), (source, winner)
+
+
+# --- no stranger relays ----------------------------------------------------------------------------------------------
+
+GATEWAYS = ("127.0.0.11", "127.200.0.1")
+"""Addresses by which anybody's mail comes: who relays from them is a stranger."""
+
+GIVEN: tuple[dict[str, Any], ...] = (
+    {"ExtendedRights": [RELAY]},
+    {"ExtendedRights": [RELAY], "IsInherited": True},
+    {"ExtendedRights": None, "AccessRights": ["GenericAll"]},
+    {"ExtendedRights": None, "AccessRights": ["GenericAll"], "IsInherited": True},
+    {"ExtendedRights": None, "AccessRights": ["ExtendedRight"]},
+    {"ExtendedRights": None, "AccessRights": ["GenericRead"]},
+    {"ExtendedRights": [RELAY], "Deny": True},
+)
+# Some overlap in part, some are one in another spelling, some have an adapter behind them.
+OVERLAPPING = (
+    *RANGES,
+    "127.0.0.8-127.0.0.40",
+    "127.0.0.0(255.255.255.0)",
+    "fe80::39bd:88f7:6969:d223%11",
+    "10.0.0.0/8",
+)
+
+
+@st.composite
+def strange_organisations(draw: Any) -> tuple[Machine, list[dict[str, Any]]]:
+    """A server in some language whose connectors got their rights in any way, and what is desired of some of them."""
+    machine = Machine(language=draw(st.sampled_from(["en", "de", "it"])))
+    drawn = st.fixed_dictionaries(
+        {
+            "RemoteIPRanges": st.lists(st.sampled_from(OVERLAPPING), min_size=1, max_size=2, unique=True),
+            "AuthMechanism": st.sampled_from(MECHANISMS),
+        }
+    )
+    for name in draw(st.sets(st.sampled_from(["Others", "Scanner"]))):
+        made = connector("EX1", name, **draw(drawn), Bindings=["0.0.0.0:25"], PermissionGroups="AnonymousUsers")
+        machine.state["exchange_receive_connectors"].append({**made, "Fqdn": f"{name}.example.test"})
+    assume(len(pairs(machine)) == len(set(pairs(machine))))
+    for name in ("Others", "Scanner", "Default Frontend EX1"):
+        for form in draw(st.lists(st.sampled_from(GIVEN), max_size=2)):
+            if name != "Default Frontend EX1" or draw(st.integers(0, 9)) == 0:
+                sid = draw(st.sampled_from(sorted(ACCOUNTS)))
+                entry = {"Of": f"EX1\\{name}", "User": ACCOUNTS[sid]["en"], "Deny": False, "IsInherited": False}
+                machine.state["permissions"].append({**entry, **form})
+    desired = [
+        {
+            "name": name,
+            "properties": {
+                "Bindings": ["0.0.0.0:25"],
+                "RemoteIPRanges": draw(st.lists(st.sampled_from(RANGES), min_size=1, max_size=2, unique=True)),
+                "PermissionGroups": ["AnonymousUsers"],
+                "Fqdn": f"{name}.example.test",
+            },
+            "extended_rights": draw(
+                st.just([])
+                | st.sampled_from([ANONYMOUS, "S-1-5-7", "Everyone"]).map(
+                    lambda user: [{"user": user, "rights": [RELAY]}]
+                )
+            ),
+        }
+        for name in draw(st.sets(st.sampled_from(["Gateway", "Others"])))
+    ]
+    return machine, desired
+
+
+@settings(
+    max_examples=80,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
+@given(strange_organisations())
+def test_what_is_accepted_relays_for_no_stranger(
+    standin: Standin, organisation: tuple[Machine, list[dict[str, Any]]]
+) -> None:
+    machine, desired = organisation
+    try:
+        plan = planned(machine, receive_connectors=desired, gateway_addresses=list(GATEWAYS))
+    except Refused:
+        event("refused")
+        return
+    event("accepted")
+    for operation in plan.operations:
+        machine.run(operation.command, dict(operation.parameters), operation.connector)
+    serve(standin, machine)
+    for source in GATEWAYS:
+        assert not said(standin, source)[2], source

@@ -216,12 +216,12 @@ def test_two_connectors_of_one_name_are_named() -> None:
     )
 
 
-def test_deny_and_inherited_entries_are_no_rights() -> None:
+def test_entries_that_deny_or_are_inherited_are_nobodys_to_withdraw() -> None:
     machine = Machine()
     machine.state["permissions"] = [
         {
             "Of": "EX1\\Default Frontend EX1",
-            "User": ANONYMOUS,
+            "User": "EXAMPLE\\svc",
             "ExtendedRights": [RELAY],
             "Deny": deny,
             "IsInherited": i,

@@ -91,6 +91,7 @@ def test_a_hostile_value_is_a_value_and_nothing_else(windows: Windows, tmp_path:
     desired = relay_connector("10.0.0.25", name=hostile.replace("\\", "")[:64])
     desired["properties"]["Comment"] = hostile + "\n" + hostile
     desired["extended_rights"][0]["user"] = hostile
+    windows.write({**windows.state, "accounts": [{"sid": "S-1-5-21-1-2-3-1107", "name": hostile}]})
     Action(over_powershell(windows)).configure(receive_connectors=[desired])
     made = windows.state["connectors"][-1]
     assert made["Name"] == hostile.replace("\\", "")[:64]
@@ -135,6 +136,7 @@ def test_a_command_that_is_not_on_the_list_is_not_run(windows: Windows) -> None:
         "mode": "read",
         "server": "EX1",
         "session": "present",
+        "accounts": [],
         "queries": [
             {
                 "name": "x",

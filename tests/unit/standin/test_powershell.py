@@ -334,3 +334,36 @@ def test_values_survive_the_wire(server: Path) -> None:
     done = run(server, script, stdin=clixml.write(sent))
     back = clixml.read(done.stdout)["v"].properties
     assert back == sent
+
+
+def test_accounts_have_the_names_of_the_systems_language(server: Path) -> None:
+    document = json.loads((server / "state.json").read_text()) | {"Culture": {"Name": "de-DE"}}
+    right = {"Identity": "EX1\\Default Frontend EX1", "User": "Everyone", "ExtendedRights": ["ms-Exch-SMTP-Submit"]}
+    (server / "state.json").write_text(json.dumps(document | {"ADPermission": [right]}))
+    found = result(
+        server,
+        OPEN
+        + """
+    function Get-Sid { param($Name) (New-Object Security.Principal.NTAccount $Name).Translate(
+        [System.Security.Principal.SecurityIdentifier]).Value }
+    $anonymous = New-Object Security.Principal.SecurityIdentifier 'S-1-5-7'
+    $null = New-ReceiveConnector -Name New -Bindings 0.0.0.0:26 -RemoteIPRanges 10.1.1.1 -TransportRole FrontendTransport
+    Set-ReceiveConnector 'EX1\\New' -MaxMessageSize 25MB
+    $c = Get-ReceiveConnector 'EX1\\Default Frontend EX1'
+    $english = try { Get-Sid 'Everyone' } catch { $_.Exception.GetBaseException().GetType().Name }
+    $result = [ordered]@{
+        Name = $anonymous.Translate([System.Security.Principal.NTAccount]).Value
+        Sid = Get-Sid 'Jeder'; Group = Get-Sid 'EXAMPLE\\Exchange Servers'
+        English = $english
+        Users = @($c | Get-ADPermission | ForEach-Object { $_.User } | Sort-Object -Unique)
+        Size = $c.MaxMessageSize; New = (Get-ReceiveConnector 'EX1\\New').MaxMessageSize
+    }""",
+    )
+    assert found["Name"] == "NT-AUTORITÄT\\ANONYMOUS-ANMELDUNG"
+    assert found["Sid"] == "S-1-1-0"
+    assert found["Group"].startswith("S-1-5-21-")
+    assert found["English"] == "IdentityNotMappedException"
+    assert {"Jeder", "NT-AUTORITÄT\\ANONYMOUS-ANMELDUNG"} <= set(found["Users"])
+    assert "Everyone" not in found["Users"]
+    assert found["Size"] == "36 MB (37.748.736 bytes)"
+    assert found["New"] == "25 MB (26.214.400 bytes)"

@@ -161,6 +161,7 @@ function Invoke-Query {
     $objects = New-Object System.Collections.ArrayList
     # Each object's JSON is made once, for the digest and for the answer.
     $texts = New-Object System.Collections.ArrayList
+    $users = @{}
     $parameters = ConvertTo-ParameterTable $Query.parameters
     if ($Query.server_parameter) { $parameters[$Query.server_parameter] = $Server }
     try {
@@ -178,6 +179,7 @@ function Invoke-Query {
                     if ($null -eq $found) { continue }
                     $table = Select-PlainProperty $found $Query.properties
                     $table['Of'] = $source['Identity']
+                    if ($table['User']) { $users[[string]$table['User']] = $true }
                     $null = $texts.Add((ConvertTo-PlainJson $table))
                 }
             }
@@ -185,7 +187,7 @@ function Invoke-Query {
     } catch {
         return @{ objects = @(); texts = @(); error = (ConvertTo-ErrorTable $_ $Query.command) }
     }
-    @{ objects = $objects.ToArray(); texts = $texts.ToArray() }
+    @{ objects = $objects.ToArray(); texts = $texts.ToArray(); users = @($users.Keys) }
 }
 
 function Get-StableText {
@@ -267,6 +269,9 @@ function Invoke-ExchangeConfiguration {
         $answer['digest'] = Get-Digest (Get-StableText $read $Data.queries)
 
         if ($Data.mode -ne 'apply') {
+            $stage = 'asked for its accounts'
+            $names = @($Data.accounts) + @($read.Values | ForEach-Object { $_['users'] }) | Where-Object { $_ } | Sort-Object -Unique
+            $answer['accounts'] = Get-AccountTable $names
             $answer['read'] = ConvertTo-ReadJson $read
         } elseif ($answer['digest'] -ne $Data.expected) {
             $answer['moved'] = $true

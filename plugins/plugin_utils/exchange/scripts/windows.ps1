@@ -68,6 +68,26 @@ function Get-HostInterface {
     }
 }
 
+function Get-AccountTable {
+    # Each account's number (SID) and own name: names of built-in accounts depend on the system's language. One that
+    # Windows doesn't know has neither; that it can't be asked is an error.
+    param($Names)
+    $table = @{}
+    foreach ($name in $Names) {
+        $row = @{ sid = $null; name = $null }
+        try {
+            if ($name -match '^S-1(-[0-9]+)+$') { $sid = New-Object Security.Principal.SecurityIdentifier $name }
+            else { $sid = (New-Object Security.Principal.NTAccount $name).Translate([System.Security.Principal.SecurityIdentifier]) }
+            $row.sid = [string]$sid.Value
+            $row.name = [string]$sid.Translate([System.Security.Principal.NTAccount]).Value
+        } catch {
+            if ($_.Exception.GetBaseException().GetType().Name -ne 'IdentityNotMappedException') { throw }
+        }
+        $table[$name] = $row
+    }
+    $table
+}
+
 function Get-LoopbackAdapter {
     # The loopback adapter of this name, or else the one of this device.
     param([string] $Name, [string] $DeviceID)

@@ -42,6 +42,30 @@ function Invoke-FarEnd {
     [System.Management.Automation.PSSerializer]::Deserialize($line)
 }
 
+# Accounts are .NET's business on Windows, which knows none here: these take the places of its types.
+class IdentityNotMappedException : System.Exception {
+    IdentityNotMappedException() : base('Some or all identity references could not be translated.') { }
+}
+class StandInAccount {
+    [string] $Value
+    StandInAccount([string] $value) { $this.Value = $value }
+    [object] Translate([type] $type) {
+        $found = Get-StandInAccount $this.Value
+        if (-not $found.Sid) { throw [IdentityNotMappedException]::new() }
+        if ($type.Name -eq 'NTAccount') { return [StandInAccount]::new($found.Name) }
+        return [StandInAccount]::new($found.Sid)
+    }
+}
+$accelerators = [psobject].Assembly.GetType('System.Management.Automation.TypeAccelerators')
+foreach ($type in 'NTAccount', 'SecurityIdentifier') { $accelerators::Add("Security.Principal.$type", [StandInAccount]) }
+
+function Get-StandInAccount {
+    # What Windows knows of an account that is named, or given by its number.
+    param([string] $Text)
+    $answer = Invoke-FarEnd @{ What = 'account'; Text = $Text }
+    @{ Sid = [string]$answer.Sid; Name = [string]$answer.Name }
+}
+
 function Get-Member_ {
     # A property that may not be there.
     param($Object, [string] $Name)

@@ -24,6 +24,23 @@ function Write-Call {
     }
 }
 
+# Accounts are .NET's business on Windows, which knows none here: these take the places of its types.
+class IdentityNotMappedException : System.Exception { }
+class FakeAccount {
+    [string] $Value
+    FakeAccount([string] $value) { $this.Value = $value }
+    [object] Translate([type] $type) {
+        foreach ($account in (Read-State).accounts) {
+            if ($account.name -ne $this.Value -and $account.sid -ne $this.Value) { continue }
+            if ($type.Name -eq 'NTAccount') { return [FakeAccount]::new($account.name) }
+            return [FakeAccount]::new($account.sid)
+        }
+        throw [IdentityNotMappedException]::new()
+    }
+}
+$accelerators = [psobject].Assembly.GetType('System.Management.Automation.TypeAccelerators')
+foreach ($type in 'NTAccount', 'SecurityIdentifier') { $accelerators::Add("Security.Principal.$type", [FakeAccount]) }
+
 function Get-ExchangeServer {
     [CmdletBinding()] param($Identity)
     Write-Call 'Get-ExchangeServer' $PSBoundParameters
