@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
 
+from ..plugin_utils.declaration.values import listed
 from ..plugin_utils.exchange import scripts
 from ..plugin_utils.exchange.actual import (
     Answer,
@@ -25,6 +28,8 @@ from ..plugin_utils.exchange.desired import ADAPTER, Desired, Refused, accounts_
 from ..plugin_utils.exchange.operations import Operation, Plan
 from ..plugin_utils.exchange.plan import make_plan
 
+PAUSE = 5
+"""Seconds between two looks at a change that doesn't show yet."""
 WIN_SHELL = "ansible.windows.win_shell"
 
 _SETTINGS = {
@@ -71,6 +76,7 @@ ARGUMENTS: dict[str, Any] = {
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         },
     },
+    "confirm_timeout": {"type": "int", "default": 120},
     "server_addresses": {"type": "list", "elements": "str", "default": []},
     "gateway_addresses": {"type": "list", "elements": "str", "default": []},
     "relay_addresses": {"type": "list", "elements": "str", "default": []},
@@ -103,8 +109,10 @@ class ActionModule(ActionBase):
             "session": arguments["session"],
             "queries": queries(desired),
             "accounts": accounts_of(desired),
+            "controller": "",
         }
         answer = self._ask(question)
+        question["controller"] = answer.controller
         server = read_server(answer, desired)
         plan = make_plan(desired, server)
         result = {
@@ -125,7 +133,7 @@ class ActionModule(ActionBase):
         if not plan.operations or self._task.check_mode:
             return result
         self._apply(question, answer, plan, server)
-        self._confirm(question, desired)
+        self._confirm(question, desired, arguments["confirm_timeout"])
         return result
 
     def _apply(self, question: Mapping[str, Any], answer: Answer, plan: Plan, server: Server) -> None:
@@ -167,16 +175,22 @@ class ActionModule(ActionBase):
             )
             raise Refused(sentences)
 
-    def _confirm(self, question: Mapping[str, Any], desired: Desired) -> None:
-        """Read again; what still differs is an error that says what."""
+    def _confirm(self, question: Mapping[str, Any], desired: Desired, timeout: int) -> None:
+        """Read again, until nothing differs or the time is over; what differs then is an error that says what."""
+        end = time.monotonic() + timeout
         plan = make_plan(desired, read_server(self._ask(question), desired))
+        while plan.operations and time.monotonic() < end:
+            titles = listed(dict.fromkeys(difference.title for difference in plan.differences))
+            Display().display(f"The change doesn't show everywhere yet; waiting for {titles}.")
+            time.sleep(PAUSE)
+            plan = make_plan(desired, read_server(self._ask(question), desired))
         if plan.operations:
             sentences = []
             for difference in plan.differences:
                 found = sorted(set(difference.before or ()) - set(difference.after or ()))
                 wanted = sorted(set(difference.after or ()) - set(difference.before or ()))
                 sentences.append(
-                    f"{difference.title} isn't as it should be after the change: found "
+                    f"{difference.title} isn't as it should be {timeout} seconds after the change: found "
                     f"{'; '.join(found) or 'nothing'}, wanted {'; '.join(wanted) or 'nothing'}; somebody else changes "
                     "it too, or Exchange doesn't take the value as it is written."
                 )

@@ -22,7 +22,9 @@ description:
     let senders from outside pass as trusted, or would cut the mail between Exchange servers is refused.
 options:
   server:
-    description: The server's name or full name. Empty is the host itself.
+    description:
+      - The host's own name or full name, where it doesn't know it itself. Empty asks the host.
+      - Another server's name is refused.
     type: str
     default: ""
   session:
@@ -33,6 +35,12 @@ options:
     type: str
     choices: [remote, management_shell, present]
     default: remote
+  confirm_timeout:
+    description:
+      - How many seconds a change may take until the server shows it, before that is a failure. All is read from and
+        written to one domain controller, so that it shows at once as a rule.
+    type: int
+    default: 120
   receive_connectors:
     description: Receive connectors.
     type: list

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import binascii
 import fnmatch
+import json
 import os
 import re
 import signal
@@ -22,7 +23,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
-from . import clixml, languages, published, quantities, state, store
+from . import clixml, controllers, languages, published, quantities, state, store
 from . import values as v
 from .clixml import Item, Scalar, Thing
 from .journal import Journal
@@ -52,6 +53,7 @@ class Server:
 
     directory: Path
     document: state.Document
+    controller: str = controllers.CONTROLLERS[0]
 
     @property
     def name(self) -> str:
@@ -88,6 +90,7 @@ class Session:
     number: int
     way: str
     server: str
+    controller: str = controllers.CONTROLLERS[0]
     identity: str = field(default_factory=lambda: str(uuid.uuid4()))
 
 
@@ -149,11 +152,17 @@ class Management:
         self._opened = 0
         self._calls: list[str] = []
         self._journal: Journal | None = None
+        # Whom the cmdlet that runs asks, and tells.
+        self.controller = controllers.CONTROLLERS[0]
 
     # The organisation
 
     def home(self) -> Server:
-        return Server(self.directory, store.read(self.directory))
+        return self._read(self.directory)
+
+    def _read(self, folder: Path) -> Server:
+        """A server as the domain controller knows it."""
+        return Server(folder, controllers.seen(folder, store.read(folder), self.controller), self.controller)
 
     def servers(self) -> list[Server]:
         """Every server, this one first."""
@@ -161,7 +170,7 @@ class Management:
         found = [home]
         for path in sorted(self.organisation.glob("*/state.json")) if self.organisation else []:
             try:
-                other = Server(path.parent, store.read(path.parent))
+                other = self._read(path.parent)
             except store.StoreError:
                 continue  # a server that is being made
             if other.document.get("ExchangeServer") and not other.called(home.name):
@@ -179,12 +188,14 @@ class Management:
     def editing(self, server: Server) -> Iterator[Server]:
         """The server's state under its lock, written and in force afterwards if it was changed."""
         with store.locked(server.directory):
-            now = Server(server.directory, store.read(server.directory))
+            now = Server(server.directory, store.read(server.directory), self.controller)
             before = repr(now.document)
+            known = json.loads(json.dumps(now.document)) if controllers.lag(now.document) else {}
             yield now
             if repr(now.document) != before:
                 try:
                     store.replace(now.directory, now.document)
+                    controllers.written(now.directory, known, self.controller)
                 except (state.StateError, store.StoreError) as problem:
                     raise Refusal(str(problem), "TransientException", "WriteError") from None
 
@@ -258,7 +269,9 @@ class Management:
             raise Refusal(str(reason), "PSRemotingTransportException", "OpenError", f"{kind},PSSessionOpenFailed")
         assert wanted is not None
         self._opened += 1
-        session = Session(self._opened, way, wanted.name)
+        with store.locked(self.directory / "management"):
+            controller = controllers.next_controller(self.directory)
+        session = Session(self._opened, way, wanted.name, controller)
         self.sessions[session.number] = session
         self.note("session_opened", way=way, target=wanted.name, open=len(self.sessions))
         gone = {name.lower() for name in faults.get("MissingCmdlets", [])} if way != "snapin" else set()
@@ -281,7 +294,13 @@ class Management:
         """Run a cmdlet: its objects, warnings, noise, and its error if there is one."""
         facts = {p.lower(): p for p in published.cmdlets().get(name, {"parameters": parameters})["parameters"]}
         given = {facts.get(key.lower(), key): value for key, value in parameters.items()}
+        self.controller = session.controller if session else controllers.CONTROLLERS[0]
         home = self.server(session.server) if session else self.home()
+        named = str(given.get("DomainController") or "")
+        if named:
+            self.controller = named.partition(".")[0].lower()
+        if self.controller not in controllers.CONTROLLERS:
+            return {"Error": error(no_controller(named), name, home), "Objects": [], "Warnings": [], "Noise": []}
         fault = self._fault(name, home)
         home = self.server(session.server) if session else self.home()  # what the fault changed, too
         call = Call(self, name, given, home, session)
@@ -364,16 +383,21 @@ def error(problem: Refusal, name: str, server: Server | None = None) -> dict[str
 
 
 def not_found(identity: str, home: Server) -> Refusal:
+    where = f"{home.controller}.{home.domain}"
     if home.language == "de":
         return Refusal(
-            f"Der Vorgang konnte nicht ausgeführt werden, weil das Objekt '{identity}' nicht auf 'dc1.{home.domain}' "
+            f"Der Vorgang konnte nicht ausgeführt werden, weil das Objekt '{identity}' nicht auf '{where}' "
             "gefunden wurde.",
             "ManagementObjectNotFoundException",
         )
     return Refusal(
-        f"The operation couldn't be performed because object '{identity}' couldn't be found on 'dc1.{home.domain}'.",
+        f"The operation couldn't be performed because object '{identity}' couldn't be found on '{where}'.",
         "ManagementObjectNotFoundException",
     )
+
+
+def no_controller(name: str) -> Refusal:
+    return Refusal(f"The domain controller '{name}' isn't available. Use another one.", "ADTransientException")
 
 
 def unbound(parameter: str, value: Any, type_name: str, reason: object) -> Refusal:
@@ -441,7 +465,7 @@ def filled(value: Any, server: Server) -> Any:
         ("{SERVER}", server.name),
         ("{FQDN}", server.fqdn),
         ("{DOMAIN}", server.domain),
-        ("{DC}", f"dc1.{server.domain}"),
+        ("{DC}", f"{server.controller}.{server.domain}"),
         ("{DN}", ",".join(f"DC={part}" for part in server.domain.split("."))),
         ("{ORGANIZATION}", organisation),
     ):

@@ -269,7 +269,10 @@ KINDS: dict[str, Kind] = {
         acted={"ImapSettings": (v.anything, None), "PopSettings": (v.anything, None)},
     ),
     # What tests want of the server beside Exchange's own settings. `Faults` is for the management cmdlets.
-    "Standin": Kind(single=True, acted={"JournalRequests": (v.flag, True), "Faults": (v.anything, {})}),
+    "Standin": Kind(
+        single=True,
+        acted={"JournalRequests": (v.flag, True), "Faults": (v.anything, {}), "Replication": (v.anything, {})},
+    ),
 }
 
 # Kinds that are kept for whoever edits the file, and that no protocol here acts on.

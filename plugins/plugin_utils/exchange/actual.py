@@ -164,6 +164,11 @@ class Answer:
         """What the server's state is known by."""
         return str(self.document["digest"])
 
+    @property
+    def controller(self) -> str:
+        """The domain controller that was asked; empty where there is none."""
+        return str(self.document.get("controller") or "")
+
 
 def read_answer(output: str) -> Answer | None:
     """The one document in the script's output, whatever else stands there; None where there is none."""
@@ -267,6 +272,10 @@ def read_server(answer: Answer, desired: Desired) -> Server:
         raise Refused(
             [f"{name} says that it is {about.get('AdminDisplayVersion')!r}, not Exchange 2010 to SE; take it out."]
         )
+    host = str(document.get("host") or name)
+    if host.lower() != name.lower():
+        text = "its Exchange would be set up, and this host's services and network"
+        raise Refused([f"exchange_server leads to {name}, but this host is {host}: {text}; give the host's own name."])
     read = document["read"]
     sentences = []
     for query in queries(desired):

@@ -200,6 +200,7 @@ class Machine:
     def __init__(self, state: dict[str, Any] | None = None, language: str = "en") -> None:
         self.state = state or fresh()
         self.language = language
+        self.host = self.state["server"]["Name"].lower()
         self.questions: list[dict[str, Any]] = []
         self.applied: list[dict[str, Any]] = []
         self.fail_at: int | None = None
@@ -236,7 +237,9 @@ class Machine:
         read = self.read(question)
         steady = {name: value for name, value in read.items() if name != "pressure"}
         digest = hashlib.sha256(json.dumps(steady, sort_keys=True).encode()).hexdigest()
-        document: dict[str, Any] = {"server": self.state["server"], "digest": digest}
+        about = {**self.state["server"], "OriginatingServer": "dc1.example.com"}
+        document: dict[str, Any] = {"server": about, "digest": digest, "host": self.host}
+        document["controller"] = question.get("controller") or "dc1.example.com"
         if question["mode"] == "read":
             document["read"] = read
             document["accounts"] = self.accounts(question.get("accounts", []))

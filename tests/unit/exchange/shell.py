@@ -62,7 +62,7 @@ class Windows:
             capture_output=True,
             text=True,
             timeout=120,
-            env={**os.environ, "PSModulePath": str(SESSION), "FAKE_EXCHANGE": str(self.file)},
+            env={**os.environ, "PSModulePath": str(SESSION), "FAKE_EXCHANGE": str(self.file), "COMPUTERNAME": "EX1"},
         )
 
 
@@ -93,7 +93,7 @@ class Action(ActionModule):  # type: ignore[misc]
 
     def configure(self, **arguments: Any) -> dict[str, Any]:
         """Run the plugin's own part, with the defaults of the arguments that aren't given."""
-        defaults = {"server": "EX1", "session": "present"}
+        defaults = {"server": "EX1", "session": "present", "confirm_timeout": 0}
         result: dict[str, Any] = self._configure({**defaults, **arguments})
         return result
 

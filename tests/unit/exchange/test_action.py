@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from ansible.errors import AnsibleError
 from organisation import Machine, relay_connector
 from shell import Action, over_python
 
+from ansible_collections.postern.mail_gateway.plugins.action import exchange_configuration
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.desired import Refused
 
 RELAY = [relay_connector("10.0.0.25")]
@@ -118,9 +120,9 @@ def test_what_still_differs_is_named_with_what_was_wanted_and_found() -> None:
     with pytest.raises(Refused) as refused:
         Action(over_python(machine)).configure(imap={"properties": {"EnableGSSAPIAndNTLMAuth": False}})
     assert str(refused.value) == (
-        "IMAP settings of EX1 isn't as it should be after the change: found EnableGSSAPIAndNTLMAuth: True, wanted "
-        "EnableGSSAPIAndNTLMAuth: False; somebody else changes it too, or Exchange doesn't take the value as it is "
-        "written."
+        "IMAP settings of EX1 isn't as it should be 0 seconds after the change: found EnableGSSAPIAndNTLMAuth: True, "
+        "wanted EnableGSSAPIAndNTLMAuth: False; somebody else changes it too, or Exchange doesn't take the value as it "
+        "is written."
     )
 
 
@@ -146,3 +148,51 @@ def test_a_large_declaration_is_sent_by_standard_input() -> None:
         connector["properties"] |= {"Bindings": [f"0.0.0.0:{3000 + n}"], "Comment": "x" * 500}
     assert action.configure(receive_connectors=desired)["changed"]
     assert all(len(call["_raw_params"]) < 2000 for call in action.calls)
+
+
+def lagging(machine: Machine, looks: int) -> Any:
+    """A host that shows a change only at a later look."""
+    call = over_python(machine)
+    before = copy.deepcopy(machine.state)
+    left = [looks]
+
+    def late(arguments: dict[str, Any]) -> dict[str, Any]:
+        mode = json.loads(arguments["stdin"])["data"]["mode"]
+        if machine.applied and mode == "read" and left[0]:
+            left[0] -= 1
+            now, machine.state = machine.state, before
+            try:
+                done: dict[str, Any] = call(arguments)
+            finally:
+                machine.state = now
+            return done
+        return call(arguments)
+
+    return late
+
+
+def test_a_change_that_shows_later_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exchange_configuration, "PAUSE", 0)
+    action = Action(lagging(Machine(), 3))
+    assert action.configure(**ALL, confirm_timeout=60)["changed"]
+    assert len(action.calls) == 6
+    with pytest.raises(Refused, match="isn't as it should be 0 seconds after the change"):
+        Action(lagging(Machine(), 3)).configure(**ALL, confirm_timeout=0)
+
+
+def test_one_domain_controller_is_asked_and_told_throughout() -> None:
+    machine = Machine()
+    Action(over_python(machine)).configure(**ALL)
+    assert [question["controller"] for question in machine.questions] == ["", "dc1.example.com", "dc1.example.com"]
+
+
+def test_another_servers_exchange_is_not_set_up_from_here() -> None:
+    machine = Machine()
+    machine.host = "EX9"
+    with pytest.raises(Refused) as refused:
+        Action(over_python(machine)).configure(**ALL, server="ex1.example.com")
+    assert str(refused.value) == (
+        "exchange_server leads to EX1, but this host is EX9: its Exchange would be set up, and this host's services "
+        "and network; give the host's own name."
+    )
+    assert machine.applied == []

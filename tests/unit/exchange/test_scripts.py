@@ -137,6 +137,7 @@ def test_a_command_that_is_not_on_the_list_is_not_run(windows: Windows) -> None:
         "server": "EX1",
         "session": "present",
         "accounts": [],
+        "controller": "",
         "queries": [
             {
                 "name": "x",

@@ -54,6 +54,7 @@ class Host:
         self.environment = {
             **os.environ,
             "STANDIN_POWERSHELL": str(find_or_skip()),
+            "COMPUTERNAME": "EX1",
             "STANDIN_DIRECTORY": str(self.directory),
             "STANDIN_ORGANISATION": str(folder),
             "STANDIN_PYTHON": sys.executable,

@@ -19,6 +19,7 @@ def environment(directory: Path) -> dict[str, str]:
     return {
         **os.environ,
         "STANDIN_POWERSHELL": str(find_or_skip()),
+        "COMPUTERNAME": directory.name.upper(),
         "STANDIN_DIRECTORY": str(directory),
         "STANDIN_ORGANISATION": str(directory.parent),
         "STANDIN_PYTHON": sys.executable,

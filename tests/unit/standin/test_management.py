@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -630,3 +631,26 @@ def test_what_the_cmdlets_took_is_what_the_server_does(
         assert ("Custom" in shown[winner.Name]["PermissionGroups"]) == made.get(winner.Name, False)
     finally:
         dialogue.close()
+
+
+# Domain controllers ------------------------------------------------------------------------------
+
+
+def test_what_one_controller_was_told_the_other_learns_later(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = shell.management.directory / "state.json"
+    document = json.loads(path.read_text())
+    path.write_text(json.dumps(document | {"Standin": {"Replication": {"Lag": 30}}}))
+    first, second = (str(shell.one("Get-ExchangeServer")["OriginatingServer"]), "dc2.example.test")
+    assert first == "dc1.example.test"
+    relay(shell, DomainController=first)
+    assert shell("Get-ReceiveConnector", Identity="EX1\\Relay", DomainController=first)
+    problem = shell.refused("Get-ReceiveConnector", Identity="EX1\\Relay", DomainController=second)
+    assert "couldn't be found on 'dc2.example.test'" in problem["Message"]
+    # The next session has the other one, unless it says which.
+    later = Shell(shell.management.directory)
+    assert str(later.one("Get-ExchangeServer")["OriginatingServer"]) == second
+    assert later.refused("Get-ReceiveConnector", Identity="EX1\\Relay")
+    now = time.time()
+    monkeypatch.setattr("standin.controllers.time.time", lambda: now + 60)
+    assert later("Get-ReceiveConnector", Identity="EX1\\Relay")
+    assert "isn't available" in shell.refused("Get-ExchangeServer", DomainController="dc9.example.test")["Message"]

@@ -347,7 +347,7 @@ def test_accounts_have_the_names_of_the_systems_language(server: Path) -> None:
     function Get-Sid { param($Name) (New-Object Security.Principal.NTAccount $Name).Translate(
         [System.Security.Principal.SecurityIdentifier]).Value }
     $anonymous = New-Object Security.Principal.SecurityIdentifier 'S-1-5-7'
-    $null = New-ReceiveConnector -Name New -Bindings 0.0.0.0:26 -RemoteIPRanges 10.1.1.1 -TransportRole FrontendTransport
+    $null = New-ReceiveConnector -Name New -Bindings 0.0.0.0:26 -RemoteIPRanges 10.1.1.1
     Set-ReceiveConnector 'EX1\\New' -MaxMessageSize 25MB
     $c = Get-ReceiveConnector 'EX1\\Default Frontend EX1'
     $english = try { Get-Sid 'Everyone' } catch { $_.Exception.GetBaseException().GetType().Name }

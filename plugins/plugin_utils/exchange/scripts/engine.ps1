@@ -89,11 +89,23 @@ function ConvertTo-ParameterTable {
     $table
 }
 
+# The domain controller that all commands ask and tell, since what one knows the others know only later; and which
+# commands can be told so.
+$DomainController = ''
+$TakesController = @{}
+
 function Invoke-Command51 {
     # Runs one command of the lists; whatever it says is wrong ends it.
     param([string] $Name, [hashtable] $Parameters)
     if ($ExchangeCommands -notcontains $Name -and $WindowsCommands -notcontains $Name) {
         throw "The command $Name is not one that this program runs."
+    }
+    if ($DomainController -and $ExchangeCommands -contains $Name) {
+        if (-not $TakesController.ContainsKey($Name)) {
+            $command = Get-Command -Name $Name -ErrorAction SilentlyContinue
+            $TakesController[$Name] = $null -ne $command -and $command.Parameters.ContainsKey('DomainController')
+        }
+        if ($TakesController[$Name]) { $Parameters['DomainController'] = $DomainController }
     }
     & $Name @Parameters -ErrorAction Stop
 }
@@ -257,9 +269,15 @@ function Invoke-ExchangeConfiguration {
         . Open-ExchangeSession -Way $Data.session -Fqdn $fqdn
 
         $stage = 'server'
+        $answer['host'] = if ($env:COMPUTERNAME) { $env:COMPUTERNAME } else { [Environment]::MachineName }
+        $DomainController = [string]$Data.controller
         $servers = @(Invoke-Command51 'Get-ExchangeServer' @{ Identity = $name })
         $server = [string]$servers[0].Name
-        $answer['server'] = Select-PlainProperty $servers[0] @('Name', 'Fqdn', 'AdminDisplayVersion', 'ServerRole', 'IsEdgeServer')
+        $about = Select-PlainProperty $servers[0] @('Name', 'Fqdn', 'AdminDisplayVersion', 'ServerRole', 'IsEdgeServer', 'OriginatingServer')
+        $answer['server'] = $about
+        # An Edge server has a directory of its own.
+        if (-not $DomainController -and [string]$about['IsEdgeServer'] -ne 'True') { $DomainController = [string]$about['OriginatingServer'] }
+        $answer['controller'] = $DomainController
 
         $stage = 'read'
         $read = @{}

@@ -99,6 +99,22 @@ def test_a_server_that_somebody_else_changes_meanwhile_is_left_alone(lab: Lab) -
     heals(lab)
 
 
+def test_a_controller_that_lags_behind_holds_nothing_up(lab: Lab) -> None:
+    """Each session has another domain controller, and what one was told the other learns only later."""
+    spoil(lab)
+    change(lab, "ex1", "Standin.Replication", {"Lag": 300})
+    run = configure(*ONE)
+    assert run.status == 0, run.output
+    assert outcome(lab, "ex1", "gw1", lab.relay_address("gw1")) == "Mail gateway relay"
+
+
+def test_another_servers_exchange_is_not_set_up_from_here(lab: Lab) -> None:
+    before = {server: state(lab, server) for server in ("ex1", "ex2")}
+    said = refused(configure(*ONE, exchange_server="ex2.example.test"))
+    assert said.startswith("exchange_server leads to EX2, but this host is EX1: ")
+    assert {server: state(lab, server) for server in ("ex1", "ex2")} == before
+
+
 @pytest.mark.parametrize(
     ("variables", "sentence"),
     [
