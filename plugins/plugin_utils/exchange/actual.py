@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 import json
 import re
@@ -14,7 +15,7 @@ from typing import Any
 
 from ..declaration.values import Unfit
 from .accounts import Accounts, is_obscure
-from .desired import Desired, Refused, version_of
+from .desired import Desired, Refused, own_bindings, version_of
 from .kinds import ANY_RECIPIENT, MAIL_ACCESS, RECEIVE_CONNECTOR, Kind
 from .safety import EVERY_RIGHT
 from .values import Name, read_boolean, read_name
@@ -58,6 +59,7 @@ SERVICES = "services"
 COMPONENTS = "components"
 FIREWALL = "firewall"
 INTERFACES = "interfaces"
+ADDRESSES = "addresses"
 PRESSURE = "pressure"
 
 
@@ -119,6 +121,8 @@ def queries(desired: Desired) -> list[dict[str, Any]]:
                 ],
             }
         )
+    if any(own_bindings(connector) for connector in desired.connectors):
+        found.append({**_empty(ADDRESSES, "Get-HostAddress"), "properties": ["IPAddress"]})
     if desired.direct_return is not None:
         found.append({**_empty(INTERFACES, "Get-HostInterface"), "properties": list(_INTERFACE)})
     return found
@@ -140,9 +144,14 @@ def _empty(name: str, command: str) -> dict[str, Any]:
     }
 
 
-def standard_input(scripts: Iterable[str], data: Mapping[str, Any]) -> str:
-    """The document that the bootstrap reads. ASCII alone, whatever code page the host has."""
-    return json.dumps({"scripts": list(scripts), "data": data}, ensure_ascii=True)
+def standard_input(scripts: Iterable[str], data: Mapping[str, Any], secrets: Iterable[str] = ()) -> str:
+    """What the bootstrap reads: a document on one line, and a secret on each further one.
+
+    In the document a secret is ``{"secret": its number}``: a command reads the document, and what a command gets may be
+    logged. ASCII alone, whatever code page the host has.
+    """
+    document = json.dumps({"scripts": list(scripts), "data": data}, ensure_ascii=True)
+    return "\n".join([document, *(base64.b64encode(secret.encode()).decode() for secret in secrets)])
 
 
 # --- the answer ------------------------------------------------------------------------------------------------------
@@ -231,7 +240,7 @@ class Interface:
 
 @dataclass(frozen=True)
 class Server:
-    """A server as it is."""
+    """A server as it is. ``addresses`` is None where nobody asked for them."""
 
     name: str
     fqdn: str
@@ -245,6 +254,7 @@ class Server:
     interfaces: tuple[Interface, ...]
     pressure: str
     accounts: Accounts = field(default_factory=Accounts)
+    addresses: frozenset[tuple[int, int]] | None = None
 
 
 def error_sentence(error: Mapping[str, Any]) -> str:
@@ -307,6 +317,7 @@ def read_server(answer: Answer, desired: Desired) -> Server:
         interfaces=tuple(map(_interface, _objects(read, INTERFACES))),
         pressure=_pressure(_objects(read, PRESSURE)),
         accounts=accounts,
+        addresses=_addresses(_objects(read, ADDRESSES)) if ADDRESSES in read else None,
     )
 
 
@@ -394,6 +405,12 @@ def _connectors(read: Mapping[str, Any], server: str, accounts: Accounts) -> tup
             tuple(dict.fromkeys(given.doubts)),
         )
     return tuple(connectors.values())
+
+
+def _addresses(objects: Iterable[Mapping[str, Any]]) -> frozenset[tuple[int, int]]:
+    """Family and number of each address that the host has; link-local ones come with their adapter."""
+    found = [ipaddress.ip_address(str(entry["IPAddress"]).partition("%")[0]) for entry in objects]
+    return frozenset((address.version, int(address)) for address in found)
 
 
 def _interface(raw: Mapping[str, Any]) -> Interface:

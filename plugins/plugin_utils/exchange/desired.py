@@ -15,7 +15,7 @@ from typing import Any
 from ..declaration.values import Unfit, read_address, show
 from .accounts import question, read_account
 from .kinds import MAIL_ACCESS, RECEIVE_CONNECTOR, SETTINGS, VERSIONS, Kind
-from .values import Name, Range, Wanted, one_address, read_boolean, read_name, read_range, read_wanted
+from .values import Binding, Name, Range, Wanted, one_address, read_boolean, read_name, read_range, read_wanted
 
 SERVER_PLACE = "{server}"
 """Stands for the server's name in the name of a connector: setup names the default ones after the server."""
@@ -101,6 +101,14 @@ def accounts_of(desired: Desired) -> list[str]:
     """What the server is asked of the accounts that the variables name."""
     named = {user for one in desired.connectors for user in one.rights or ()}
     return sorted({question(user) for user in named})
+
+
+def own_bindings(connector: DesiredConnector) -> list[Binding]:
+    """The bindings to one address that the connector is to have."""
+    wanted = connector.properties.get("Bindings")
+    if wanted is None or not connector.present:
+        return []
+    return sorted(item for item in (wanted.value or frozenset()) | wanted.add if not item.everywhere)
 
 
 class _Reader:
@@ -231,6 +239,8 @@ def _properties(reader: _Reader, kind: Kind, path: str, values: Mapping[str, Any
             continue
         try:
             found[known.name] = read_wanted(known.type, value)
+            if not known.fits(found[known.name].value):
+                raise Unfit(f"but must be from {known.bounds[0]} to {known.bounds[1]}" if known.bounds else "")
         except Unfit as unfit:
             reader.unfit(f"{path}.{known.name}", value, unfit)
     return found

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from .accounts import ANONYMOUS_SID, AUTHENTICATED_SID
 from .values import (
@@ -26,6 +27,7 @@ from .values import (
     SIZE_OR_UNLIMITED,
     SPAN,
     TEXT,
+    UNLIMITED,
     ValueType,
     choice,
     flags,
@@ -39,13 +41,22 @@ VERSIONS = ("2010", "2013", "2016", "2019", "SE")
 class Property:
     """A property of a kind: its name, its type, the first version that knows it.
 
-    ``new`` says that the cmdlet that creates the object takes it; otherwise it is set afterwards.
+    ``new`` says that the cmdlet that creates the object takes it; otherwise it is set afterwards. ``bounds`` are the
+    least and the greatest value that the help publishes, as variables have them.
     """
 
     name: str
     type: ValueType
     since: str = "2010"
     new: bool = True
+    bounds: tuple[Any, Any] | None = None
+
+    def fits(self, exact: Any) -> bool:
+        """Whether an exact value is within the published bounds."""
+        if self.bounds is None or exact in (None, UNLIMITED):
+            return True
+        least, most = map(self.type.read, self.bounds)
+        return bool(least <= exact <= most)
 
 
 @dataclass(frozen=True)
@@ -75,9 +86,11 @@ class Kind:
         return next((entry for entry in self.properties if entry.name.lower() == name.lower()), None)
 
 
-def _several(value_type: ValueType, names: str, since: str = "2010") -> Iterator[Property]:
+def _several(
+    value_type: ValueType, names: str, since: str = "2010", bounds: tuple[Any, Any] | None = None
+) -> Iterator[Property]:
     for name in names.split():
-        yield Property(name, value_type, since)
+        yield Property(name, value_type, since, bounds=bounds)
 
 
 AUTH_MECHANISM = flags(
@@ -122,7 +135,7 @@ RECEIVE_CONNECTOR = Kind(
         Property("ProtocolLoggingLevel", LOGGING_LEVEL),
         Property("SizeEnabled", choice("size mode", "Enabled", "Disabled", "EnabledWithoutValue")),
         Property("ExtendedProtectionPolicy", choice("policy", "None", "Allow", "Require")),
-        Property("MessageRateSource", flags("list of sources", "IPAddress", "User")),
+        Property("MessageRateSource", flags("list of sources", "IPAddress", "User", every="All")),
         Property("DefaultDomain", NAME),
         Property("ServiceDiscoveryFqdn", NAME, "2013"),
         Property("TlsCertificateName", NAME, "2013"),
@@ -141,18 +154,19 @@ RECEIVE_CONNECTOR = Kind(
             "RejectSingleLabelRecipientDomains",
             "2016",
         ),
-        *_several(SPAN, "ConnectionInactivityTimeout ConnectionTimeout MaxAcknowledgementDelay TarpitInterval"),
-        Property("AuthTarpitInterval", SPAN, "2016"),
+        *_several(SPAN, "ConnectionInactivityTimeout ConnectionTimeout", bounds=("00:00:01", "1.00:00:00")),
+        *_several(SPAN, "MaxAcknowledgementDelay TarpitInterval", bounds=("00:00:00", "00:10:00")),
+        Property("AuthTarpitInterval", SPAN, "2016", bounds=("00:00:00", "00:10:00")),
         *_several(SIZE, "MaxHeaderSize MaxMessageSize"),
         *_several(
             COUNT_OR_UNLIMITED,
             "MaxInboundConnection MaxInboundConnectionPerSource MaxProtocolErrors MessageRateLimit",
         ),
-        *_several(
-            INTEGER,
-            "MaxHopCount MaxInboundConnectionPercentagePerSource MaxLocalHopCount MaxLogonFailures "
-            "MaxRecipientsPerMessage",
-        ),
+        Property("MaxHopCount", INTEGER, bounds=(1, 500)),
+        Property("MaxInboundConnectionPercentagePerSource", INTEGER, bounds=(1, 100)),
+        Property("MaxLocalHopCount", INTEGER, bounds=(0, 50)),
+        Property("MaxLogonFailures", INTEGER, bounds=(0, 10)),
+        Property("MaxRecipientsPerMessage", INTEGER, bounds=(1, 512000)),
     ),
 )
 

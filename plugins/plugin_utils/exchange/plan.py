@@ -12,12 +12,12 @@ from typing import Any
 
 from ..declaration.values import Unfit, listed, show
 from .actual import Connector, Server
-from .desired import SERVER_PLACE, Desired, DesiredConnector, DesiredSettings, Refused, check_version
+from .desired import SERVER_PLACE, Desired, DesiredConnector, DesiredSettings, Refused, check_version, own_bindings
 from .direct_return import plan_direct_return
 from .kinds import GROUP_RIGHTS, MAIL_ACCESS, RECEIVE_CONNECTOR, Kind, Property
 from .operations import Difference, Operation, Plan
-from .safety import Listener, connections, judge
-from .values import RANGES, Name, Range, Wanted, read_name
+from .safety import Listener, connections, judge, undecided
+from .values import RANGES, Binding, Name, Range, Wanted, read_name
 
 MARK = "[postern.mail_gateway]"
 """In the comment of each connector that was made from here, so that it can go when it leaves the variables."""
@@ -501,13 +501,14 @@ def _settings(desired: DesiredSettings, server: Server, plan: Plan, problems: li
         plan.differences.append(
             Difference(title, before, tuple(line for change in changes for line in change.lines(change.after)))
         )
+    # A service whose component is inactive would end at once, or serve nobody.
+    offline = desired.enabled is True and kind in MAIL_ACCESS and not _component(kind, server, plan)
     for entry in reversed(found):  # the back end first: the front end hands its clients on to it
-        _service(desired, entry, bool(changes), plan)
-    if desired.enabled and kind in MAIL_ACCESS:
-        _component(kind, server, plan)
+        _service(desired, entry, bool(changes), plan, offline)
 
 
-def _service(desired: DesiredSettings, entry: Mapping[str, Any], stopped: bool, plan: Plan) -> None:
+def _service(desired: DesiredSettings, entry: Mapping[str, Any], stopped: bool, plan: Plan, offline: bool) -> None:
+    """One service. ``stopped``: for a change, which is in the plan already; ``offline``: what is stopped stays so."""
     name = str(entry["Name"])
     start_type, status = str(entry["StartType"]), str(entry["Status"])
     automatic, running = start_type.lower() == "automatic", status.lower() == "running"
@@ -518,7 +519,7 @@ def _service(desired: DesiredSettings, entry: Mapping[str, Any], stopped: bool, 
         )
         before.append(f"start: {start_type}")
         after.append("start: Automatic")
-    wanted = running if desired.enabled is None else desired.enabled
+    wanted = running if desired.enabled is None or offline else desired.enabled
     if wanted and (stopped or not running):
         plan.operations.append(Operation("Start-Service", {"Name": name}, f"service {name} runs", always=True))
         if not running:
@@ -543,15 +544,17 @@ def _service(desired: DesiredSettings, entry: Mapping[str, Any], stopped: bool, 
         plan.differences.append(Difference(f"service {name}", tuple(before), tuple(after)))
 
 
-def _component(kind: Kind, server: Server, plan: Plan) -> None:
+def _component(kind: Kind, server: Server, plan: Plan) -> bool:
+    """Activate the component; whether it is active afterwards."""
     entry = server.components.get(kind.component.lower())
-    if entry is None or str(entry["State"]).lower() == "active":
-        return
-    if str(entry.get("ServerWideOfflineIsOffline")).lower() == "true":
+    if entry is not None and str(entry.get("ServerWideOfflineIsOffline")).lower() == "true":
         plan.warnings.append(
-            f"{server.name} is in maintenance (ServerWideOffline), so that {kind.component} stays {entry['State']}."
+            f"{server.name} is in maintenance (ServerWideOffline), so that {kind.component} stays {entry['State']}, "
+            f"and {listed(kind.services)} aren't started."
         )
-        return
+        return False
+    if entry is None or str(entry["State"]).lower() == "active":
+        return True
     parameters = {
         "Identity": server.name,
         "Component": kind.component,
@@ -565,6 +568,7 @@ def _component(kind: Kind, server: Server, plan: Plan) -> None:
     plan.differences.append(
         Difference(f"component {kind.component}", (f"state: {entry['State']}",), ("state: Active",))
     )
+    return True
 
 
 # --- Windows firewall ------------------------------------------------------------------------------------------------
@@ -615,6 +619,24 @@ def _edge_traversal(desired: Desired, server: Server, plan: Plan, problems: list
         plan.differences.append(Difference(title, (f"edge traversal: {policy}",), ("edge traversal: Allow",)))
 
 
+# --- local addresses -------------------------------------------------------------------------------------------------
+
+
+def _own_addresses(desired: Desired, server: Server, problems: list[str]) -> None:
+    """A connector that listens on an address that the server hasn't is one that Exchange can't start."""
+    if server.addresses is None:
+        return
+    coming = desired.direct_return.addresses if desired.direct_return and desired.direct_return.present else ()
+    there = server.addresses | {(4, int(address)) for address in coming}
+    problems += [
+        f"{connector.path}.properties.Bindings has {binding}, but {server.name} has no such address; give one of its "
+        f"own, or {Binding(binding.version, 0, binding.port)} for all of them."
+        for connector in desired.connectors
+        for binding in own_bindings(connector)
+        if (binding.version, binding.address) not in there
+    ]
+
+
 # --- the whole -------------------------------------------------------------------------------------------------------
 
 
@@ -632,6 +654,7 @@ def make_plan(desired: Desired, server: Server) -> Plan:
     for settings in desired.settings:
         _settings(settings, server, plan, problems)
     _edge_traversal(desired, server, plan, problems)
+    _own_addresses(desired, server, problems)
     resulting = list(connectors.resulting.values())
     if desired.direct_return is not None:
         plan_direct_return(desired.direct_return, server, desired.neighbourhood, resulting, plan, problems)
@@ -647,6 +670,7 @@ def make_plan(desired: Desired, server: Server) -> Plan:
     if problems:
         raise Refused(dict.fromkeys(problems))
     plan.warnings += cautions
+    plan.warnings += [f"{phrase}." for phrase in undecided(resulting, desired.neighbourhood)]
     plan.connections = connections(resulting, desired.neighbourhood)
     plan.warnings += [
         f"{row['address']}, which only relay clients use, is taken by the receive connector "

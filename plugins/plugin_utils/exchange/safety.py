@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..declaration.values import listed, show
 from .accounts import is_anybody
@@ -108,6 +108,19 @@ def choose(listeners: Iterable[Listener], version: int, local: int, port: int, r
     return winner
 
 
+def own_address(listeners: Iterable[Listener], neighbourhood: Neighbourhood, version: int, port: int) -> int:
+    """The server's own address by which it is reached, where a binding names it; 0 where none does."""
+    bound = {
+        binding.address
+        for listener in listeners
+        if listener.enabled
+        for binding in listener.bindings
+        if binding.version == version and binding.port == port and not binding.everywhere
+    }
+    own = sorted(bound & {entry.first for entry in neighbourhood.servers if entry.version == version})
+    return own[0] if own else 0
+
+
 def endpoints(listeners: Iterable[Listener]) -> list[tuple[int, int, int]]:
     """Every family, local address (0: any that no binding names) and port where somebody listens."""
     found: dict[tuple[int, int], set[int]] = {}
@@ -151,6 +164,7 @@ def judge(
     judged.servers()
     judged.names()
     judged.twins()
+    judged.overlaps()
     judged.roles()
     return list(dict.fromkeys(judged.sentences)), list(dict.fromkeys(judged.cautions))
 
@@ -318,6 +332,33 @@ class _Judgement:
                         text = f"has the binding {binding} with the range {entry}, as has {first.name}"
                         self._note(listener, f"{text}; each such pair belongs to one connector: take it out of one")
 
+    def overlaps(self) -> None:
+        """Ranges of one binding lie in each other or apart, or Exchange's choice isn't what anybody meant."""
+        by_binding: dict[Binding, list[tuple[Range, Listener]]] = {}
+        for listener in self.after:
+            for binding in listener.bindings:
+                by_binding.setdefault(binding, []).extend((entry, listener) for entry in listener.ranges)
+        for binding, pairs in by_binding.items():
+            open_: list[tuple[Range, Listener]] = []
+            for entry, listener in sorted(pairs, key=lambda pair: pair[0].rank):
+                open_ = [pair for pair in open_ if pair[0].version == entry.version and pair[0].last >= entry.first]
+                for wider, other in open_:
+                    if other is not listener and wider.last < entry.last:
+                        self._overlap(binding, (wider, other), (entry, listener))
+                open_.append((entry, listener))
+
+    def _overlap(self, binding: Binding, *pairs: tuple[Range, Listener]) -> None:
+        """Blame the connector that is declared, or the second one."""
+        (theirs, other), (own, listener) = sorted(pairs, key=lambda pair: not self._is_others(pair[1]))
+        text = (
+            f"has the range {own} on {binding}, which overlaps with {theirs} of {other.name} in part; Exchange wants "
+            "one to lie in the other, so cut one of them"
+        )
+        if self._is_others(listener):
+            self.cautions.append(f"{self._who(listener)} {text}.")
+        else:
+            self._note(listener, text)
+
     def roles(self) -> None:
         """A port belongs to one transport service."""
         owners: dict[int, Listener] = {}
@@ -343,8 +384,9 @@ def connections(listeners: Sequence[Listener], neighbourhood: Neighbourhood) -> 
     ]
     rows: list[dict[str, object]] = []
     port = SERVER_PORTS[0]
+    local = {version: own_address(listeners, neighbourhood, version, port) for version in (4, 6)}
     for who, entry in known:
-        winner = choose(listeners, entry.version, 0, port, entry)
+        winner = choose(listeners, entry.version, local[entry.version], port, entry)
         rows.append({"who": who, "address": str(entry), **_allowed(winner)})
     others = [entry for _unused, entry in known]
     internet = {
@@ -352,10 +394,36 @@ def connections(listeners: Sequence[Listener], neighbourhood: Neighbourhood) -> 
         for version in (4, 6)
         for piece in pieces(version, listeners, others)
         if is_public(piece) and piece not in others
-        if (winner := choose(listeners, version, 0, port, piece)) is not None
+        if (winner := choose(listeners, version, local[version], port, piece)) is not None
     }
     rows += [{"who": "internet", "address": "any", **_allowed(internet[name])} for name in sorted(internet)]
     return rows
+
+
+def undecided(listeners: Sequence[Listener], neighbourhood: Neighbourhood) -> list[str]:
+    """Phrases for each address of which nothing published says which connector takes it.
+
+    It isn't published whether a binding to the very address goes before one to all of them, or the smaller range does.
+    """
+    found = []
+    port = SERVER_PORTS[0]
+    by_range = [replace(one, bindings=frozenset(map(_everywhere, one.bindings))) for one in listeners]
+    for entry in (*neighbourhood.servers, *neighbourhood.gateways, *neighbourhood.relays):
+        local = own_address(listeners, neighbourhood, entry.version, port)
+        if not local:
+            continue
+        near = choose(listeners, entry.version, local, port, entry)
+        small = choose(by_range, entry.version, local, port, entry)
+        if near is not None and small is not None and near.name != small.name:
+            found.append(
+                f"Whether {near.name} (bound to the very address) or {small.name} (smaller range) takes connections "
+                f"from {entry} isn't published; it is taken to be {near.name}, so bind both alike"
+            )
+    return found
+
+
+def _everywhere(binding: Binding) -> Binding:
+    return Binding(binding.version, 0, binding.port)
 
 
 def _allowed(listener: Listener | None) -> dict[str, object]:

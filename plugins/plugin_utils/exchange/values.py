@@ -31,7 +31,7 @@ class ValueType:
 
     ``read_one`` takes one item into its exact form, ``write_one`` gives it back as a parameter. ``joined`` says that
     several items are one text with commas (flags of an enumeration), not a list. ``read_shown_one`` reads what a server
-    shows, where that has forms that nobody is to write.
+    shows, where that has forms that nobody is to write. ``every`` is the one word for all of these flags together.
     """
 
     name: str
@@ -40,6 +40,7 @@ class ValueType:
     many: bool = False
     joined: bool = False
     read_shown_one: Callable[[Any], Any] | None = None
+    every: tuple[str, tuple[str, ...]] | None = None
 
     def read(self, value: Any) -> Any:
         """The exact form of a value; None for what means nothing: null, and the empty text."""
@@ -69,6 +70,8 @@ class ValueType:
         if self.joined and isinstance(value, str):
             value = value.split(",")
         items = value if isinstance(value, (list, tuple)) else [value]
+        if self.every and any(str(item).strip().lower() == self.every[0].lower() for item in items):
+            items = self.every[1]
         return [item.strip() if isinstance(item, str) else item for item in items if not _is_nothing(item)]
 
     def write(self, exact: Any) -> Any:
@@ -76,6 +79,8 @@ class ValueType:
         if not self.many:
             return None if exact is None else self.write_one(exact)
         items = [self.write_one(item) for item in in_order(exact)]
+        if self.every and set(items) == set(self.every[1]):
+            return self.every[0]
         return (", ".join(items) if items else "None") if self.joined else items
 
     def lines(self, exact: Any) -> list[str]:
@@ -394,15 +399,18 @@ def choice(name: str, *values: str) -> ValueType:
     return ValueType(name, _one_of(values), _as_it_is)
 
 
-def flags(name: str, *values: str, nothing: tuple[str, ...] = ()) -> ValueType:
-    """An enumeration of which several values can be set at once; ``None`` is the empty set, ``nothing`` no value."""
+def flags(name: str, *values: str, nothing: tuple[str, ...] = (), every: str = "") -> ValueType:
+    """An enumeration of which several values can be set at once; ``None`` is the empty set, ``nothing`` no value.
+
+    ``every`` is how a server shows all of them together.
+    """
     ignored = {"none", *(value.lower() for value in nothing)}
     read = _one_of(values)
 
     def read_flag(value: Any) -> Any:
         return None if isinstance(value, str) and value.strip().lower() in ignored else read(value)
 
-    return ValueType(name, read_flag, _as_it_is, many=True, joined=True)
+    return ValueType(name, read_flag, _as_it_is, many=True, joined=True, every=(every, values) if every else None)
 
 
 def _one_of(values: tuple[str, ...]) -> Callable[[Any], str]:

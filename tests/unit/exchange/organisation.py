@@ -172,6 +172,7 @@ def fresh(name: str = "EX1", version: str = "2019") -> dict[str, Any]:
             rule("other", ["143"], r"C:\Other\other.exe"),
             rule("pop", ["110", "995"], r"C:\Exchange\FrontEnd\PopImap\Microsoft.Exchange.Pop3Service.exe"),
         ],
+        "addresses": [{"IPAddress": address} for address in ("10.0.0.21", "127.0.0.1", "fe80::21%7", "::1")],
         "interfaces": [adapters.pseudo(), adapters.adapter("Ethernet", "10.0.0.21/24")],
         "pressure": [{"Result": "<Diagnostics><AggregateUse>Low</AggregateUse></Diagnostics>"}],
     }

@@ -283,14 +283,28 @@ def test_an_inactive_component_is_activated_unless_the_server_is_in_maintenance(
     machine = Machine()
     machine.state["components"][1]["State"] = "Inactive"
     plan = converged(machine, imap={"enabled": True})
-    assert plan.operations[-1].parameters["Component"] == "ImapProxy"
+    # Before the services, which would end at once, or serve nobody.
+    assert plan.operations[0].parameters["Component"] == "ImapProxy"
+    assert commands(plan)[1:] == ["Set-Service", "Start-Service"] * 2
 
+
+def test_a_server_in_maintenance_stays_in_it_and_its_services_stay_stopped() -> None:
     machine = Machine()
     for entry in machine.state["components"]:
         entry |= {"State": "Inactive", "ServerWideOfflineIsOffline": True}
-    plan = converged(machine, imap={"enabled": True})
-    assert "Set-ServerComponentState" not in commands(plan)
-    assert "in maintenance" in plan.warnings[0]
+    plan = converged(machine, imap=NO_NTLM)
+    assert commands(plan) == ["Set-ImapSettings", "Set-Service", "Set-Service"]
+    assert plan.warnings == [
+        (
+            "EX1 is in maintenance (ServerWideOffline), so that ImapProxy stays Inactive, and MSExchangeIMAP4 and "
+            "MSExchangeIMAP4BE aren't started."
+        )
+    ]
+    # What ran was somebody's wish: it runs again after a change.
+    for entry in machine.state["services"]:
+        entry["Status"] = "Running"
+    again = {"enabled": True, "properties": {"EnableGSSAPIAndNTLMAuth": True}}
+    assert commands(converged(machine, imap=again))[-2:] == ["Start-Service", "Start-Service"]
 
 
 def test_transport_services_are_set() -> None:

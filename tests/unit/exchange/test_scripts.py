@@ -155,21 +155,27 @@ def test_a_command_that_is_not_on_the_list_is_not_run(windows: Windows) -> None:
     assert "The command Get-ChildItem is not one that this program runs." in done.stdout
 
 
-def test_secrets_become_secure_strings(windows: Windows) -> None:
-    sent = [scripts.read(name) for name in scripts.SCRIPTS]
-    script = "".join(sent) + (
-        "\n$table = ConvertTo-ParameterTable (ConvertFrom-Json ([Console]::In.ReadToEnd()))\n"
-        "$table['Password'].GetType().Name + ' ' + (New-Object Net.NetworkCredential '', $table['Password']).Password\n"
-    )
-    done = subprocess.run(
-        [str(find_or_skip()), "-NoProfile", "-Command", script],
-        input='{"Password": {"secure": "pa$$\\"word"}}',
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.stdout.strip() == 'SecureString pa$$"word', done.stderr
+def test_a_secret_reaches_a_command_as_a_secure_string_and_is_no_commands_parameter(windows: Windows) -> None:
+    """Windows' module log has the parameters of every command: none may hold the secret."""
+    engine = scripts.read("engine.ps1").rpartition("function Invoke-ExchangeConfiguration")[0]
+    spy = """
+        function Invoke-ExchangeConfiguration {
+            param($Data)
+            $table = ConvertTo-ParameterTable $Data.parameters
+            $password = $table['Password']
+            $text = (New-Object Net.NetworkCredential '', $password).Password
+            [Console]::Out.Write($password.GetType().Name + ' ' + $text)
+        }
+    """
+    secret = 'pa$$"w\u00f6rd'
+    data = {"parameters": {"Password": {"secret": 1}}}
+    sent = standard_input([engine, spy], data, ["another", secret])
+    # What is on the first line is all that a command reads, and every script is in it.
+    assert secret not in sent
+    done = windows.run(scripts.read(scripts.BOOTSTRAP), sent)
+    assert done.stdout == f"SecureString {secret}", done.stderr
+    texts = scripts.read(scripts.BOOTSTRAP) + "".join(map(scripts.read, scripts.SCRIPTS))
+    assert not re.search(r"ConvertTo-SecureString|-AsPlainText|\$secret\b[^.]*\|", texts)
 
 
 def test_firewall_rules_are_found_by_port_with_their_programs(windows: Windows) -> None:

@@ -17,7 +17,7 @@ $WindowsCommands = @(
     'Get-Service', 'Set-Service', 'Start-Service', 'Stop-Service'
     'Set-NetFirewallRule'
     'Get-LocalPortFirewallRule'
-    'Get-HostInterface', 'Install-LoopbackAdapter', 'Uninstall-LoopbackAdapter', 'Disable-NetAdapter'
+    'Get-HostAddress', 'Get-HostInterface', 'Install-LoopbackAdapter', 'Uninstall-LoopbackAdapter', 'Disable-NetAdapter'
     'Set-AdapterBinding', 'Set-NetIPInterface', 'Set-DnsClient', 'Set-NetbiosOption', 'Set-WeakHost'
     'Set-LoopbackAddress', 'Remove-NetIPAddress'
 )
@@ -81,8 +81,8 @@ function ConvertTo-ParameterTable {
     foreach ($property in $Object.PSObject.Properties) {
         $value = $property.Value
         if ($value -is [Management.Automation.PSCustomObject]) {
-            # The one kind of object among parameters: a secret.
-            $value = ConvertTo-SecureString -String $value.secure -AsPlainText -Force
+            # The one kind of object among parameters: the number of a secret.
+            $value = $Secrets[[int]$value.secret]
         }
         $table[$property.Name] = $value
     }
@@ -125,7 +125,11 @@ function Open-ExchangeSession {
     if ($Way -eq 'remote') {
         $session = New-PSSession -ConfigurationName Microsoft.Exchange -ConnectionUri "http://$Fqdn/PowerShell/" -Authentication Kerberos -ErrorAction Stop
         # A command that the account has no right to is not in the session; whoever calls it is told so.
-        $null = Import-PSSession -Session $session -CommandName $ExchangeCommands -DisableNameChecking -AllowClobber -ErrorAction SilentlyContinue
+        $null = Import-PSSession -Session $session -CommandName $ExchangeCommands -DisableNameChecking -AllowClobber -ErrorAction SilentlyContinue -ErrorVariable problems
+        # If none is, that is another matter.
+        if (@($problems).Count -gt 0 -and -not (Get-Command -Name 'Get-ExchangeServer' -ErrorAction SilentlyContinue)) {
+            throw @($problems)[0].Exception
+        }
         return
     }
     if (-not $env:ExchangeInstallPath) { throw 'The Exchange management shell is not installed: ExchangeInstallPath is not set.' }
@@ -151,8 +155,13 @@ function Select-PlainProperty {
         $property = $Object.PSObject.Properties[$name]
         if ($null -eq $property) { continue }
         $value = $property.Value
-        if ($null -eq $value -or $value -is [string] -or $value -is [bool] -or $value -is [int] -or $value -is [long] -or $value -is [uint32] -or $value -is [byte]) {
+        if ($null -eq $value -or $value -is [string] -or $value -is [bool]) {
             $table[$name] = $value
+        } elseif ($value -is [int] -or $value -is [long] -or $value -is [uint32] -or $value -is [byte]) {
+            # An enumeration that came through a session is a number that shows a name.
+            if ($value.PSObject.TypeNames[0] -clike 'Deserialized.*') { $table[$name] = [string]$value } else { $table[$name] = $value }
+        } elseif ($value -is [byte[]]) {
+            $table[$name] = [Convert]::ToBase64String($value)
         } elseif ($value -is [Collections.IEnumerable]) {
             $table[$name] = @(foreach ($item in $value) { [string]$item })
         } else {

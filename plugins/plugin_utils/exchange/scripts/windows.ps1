@@ -22,6 +22,13 @@ function Get-LocalPortFirewallRule {
     }
 }
 
+function Get-HostAddress {
+    # The addresses that this host has.
+    [CmdletBinding()]
+    param()
+    Get-NetIPAddress
+}
+
 function Get-HostInterface {
     # Every network adapter with its IPv4 interface, and every IPv4 interface without an adapter. All at once, since each
     # of these commands takes its time, whatever it is asked.

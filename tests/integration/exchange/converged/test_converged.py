@@ -36,15 +36,15 @@ def test_a_check_shows_nothing(lab: Lab) -> None:
     assert "+++ " not in run.output
 
 
-def test_gateways_mail_is_taken_run_after_run_whatever_language_the_server_speaks(lab: Lab, server: str) -> None:
+def test_the_german_server_takes_the_gateways_mail_run_after_run(lab: Lab) -> None:
     """What a permission group gives is never taken for a right that somebody added."""
-    for _ in range(3):
-        for gateway in GATEWAYS:
-            assert own_mail(lab, server, gateway) == "Mail gateway"
-            assert outcome(lab, server, gateway, lab.relay_address(gateway)) == "Mail gateway relay"
-        run = configure("--limit", f"{server},localhost")
+    for _ in range(2):
+        run = configure("--limit", "ex2,localhost")
         assert run.status == 0, run.output
         assert run.changed == 0, run.output
+        for gateway in GATEWAYS:
+            assert own_mail(lab, "ex2", gateway) == "Mail gateway"
+            assert outcome(lab, "ex2", gateway, lab.relay_address(gateway)) == "Mail gateway relay"
 
 
 def test_every_session_is_closed(lab: Lab, server: str) -> None:

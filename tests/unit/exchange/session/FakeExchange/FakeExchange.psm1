@@ -1,6 +1,8 @@
 # A session of our own for the tests of the scripts: what they call, over one JSON file, and a record of every call.
 # It is no Exchange: it takes what it is given and gives it back.
 
+enum FakeRole { HubTransport = 32; FrontendTransport = 16384 }
+
 $State = $null
 $Permissions = $null
 function Read-State {
@@ -53,6 +55,14 @@ function Get-ReceiveConnector {
     Write-Call 'Get-ReceiveConnector' $PSBoundParameters
     foreach ($connector in (Read-State).connectors) {
         if ($Identity -and $connector.Identity -ne $Identity) { continue }
+        # A session shows an enumeration as a number that says its name.
+        if ((Read-State).PSObject.Properties['enumerations']) {
+            $connector = $connector.PSObject.Copy()
+            foreach ($name in (Read-State).enumerations) {
+                $text = [Management.Automation.PSSerializer]::Serialize([FakeRole]$connector.$name)
+                $connector.$name = [Management.Automation.PSSerializer]::Deserialize($text)
+            }
+        }
         $connector
     }
 }

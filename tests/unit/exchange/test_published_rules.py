@@ -1,0 +1,143 @@
+"""What is published of connectors and values: bindings, ranges that overlap, bounds, and what a session shows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from organisation import Machine, connector, converged, planned, relay_connector
+from shell import Action, Windows, over_powershell
+
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.desired import Refused
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.kinds import RECEIVE_CONNECTOR
+
+AROUND = {"server_addresses": ["10.0.0.21"], "gateway_addresses": ["10.0.0.11"], "relay_addresses": ["10.0.0.25"]}
+
+
+def refused(machine: Machine, **arguments: Any) -> list[str]:
+    with pytest.raises(Refused) as error:
+        planned(machine, **arguments)
+    return error.value.sentences
+
+
+def bound(name: str, binding: str, *ranges: str, **more: Any) -> dict[str, Any]:
+    return {"name": name, "properties": {"Bindings": [binding], "RemoteIPRanges": list(ranges), **more}}
+
+
+# --- bindings --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("binding", "all_of_them"), [("10.0.0.99:26", "0.0.0.0:26"), ("[fd00::9]:26", "[::]:26")])
+def test_a_binding_to_an_address_that_the_server_has_not_is_refused(binding: str, all_of_them: str) -> None:
+    assert refused(Machine(), receive_connectors=[bound("X", binding, "10.5.0.1")]) == [
+        (
+            f"exchange_receive_connectors[0].properties.Bindings has {binding}, but EX1 has no such address; give one "
+            f"of its own, or {all_of_them} for all of them."
+        )
+    ]
+
+
+@pytest.mark.parametrize("binding", ["10.0.0.21:26", "[fe80::21]:26", "127.0.0.1:26", "0.0.0.0:26", "[::]:26"])
+def test_a_binding_to_an_address_of_the_server_is_taken(binding: str) -> None:
+    converged(Machine(), receive_connectors=[bound("X", binding, "10.5.0.1")])
+
+
+def test_a_binding_to_a_service_address_that_comes_in_the_same_run_is_taken() -> None:
+    there = {"direct_return": {"addresses": ["10.0.0.200"]}, "server_addresses": ["10.0.0.21"]}
+    assert planned(Machine(), receive_connectors=[bound("X", "10.0.0.200:26", "10.5.0.1")], **there).operations
+
+
+def test_the_address_that_a_connector_is_bound_to_is_that_by_which_it_is_asked() -> None:
+    relay = relay_connector("10.0.0.25")
+    relay["properties"]["Bindings"] = ["10.0.0.21:25"]
+    plan = planned(Machine(), receive_connectors=[relay], **AROUND)
+    table = {(row["who"], row["address"]): (row["connector"], row["relay"]) for row in plan.connections}
+    assert table["relay clients", "10.0.0.25"] == ("Relay", True)
+    assert plan.warnings == []
+
+
+def test_where_nothing_published_decides_that_is_said() -> None:
+    wide = bound("Wide", "10.0.0.21:25", "10.0.0.0/28", AuthMechanism=["Tls"])
+    small = bound("Small", "0.0.0.0:25", "10.0.0.11")
+    plan = planned(Machine(), receive_connectors=[wide, small], **AROUND)
+    assert plan.warnings[0] == (
+        "Whether Wide (bound to the very address) or Small (smaller range) takes connections from 10.0.0.11 isn't "
+        "published; it is taken to be Wide, so bind both alike."
+    )
+
+
+# --- ranges ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("10.5.0.1-10.5.0.20", "10.5.0.10-10.5.0.30"), ("fd00::1-fd00::9", "fd00::8/125")]
+)
+def test_ranges_that_overlap_in_part_are_refused(one: str, other: str) -> None:
+    binding = "[::]:26" if ":" in one else "0.0.0.0:26"
+    (sentence,) = refused(Machine(), receive_connectors=[bound("X", binding, one), bound("Y", binding, other)])
+    assert f"on {binding}, which overlaps with" in sentence
+    assert "in part; Exchange wants one to lie in the other, so cut one of them." in sentence
+
+
+def test_ranges_that_overlap_with_one_that_is_not_the_innermost_are_found() -> None:
+    entries = [bound("X", "0.0.0.0:26", "10.5.0.1-10.5.0.10", "10.5.0.2-10.5.0.12")]
+    entries.append(bound("Y", "0.0.0.0:26", "10.5.0.3-10.5.0.11"))
+    assert len(refused(Machine(), receive_connectors=entries)) == 1
+
+
+@pytest.mark.parametrize(("one", "other"), [("10.5.0.0/24", "10.5.0.7"), ("10.5.0.1-10.5.0.9", "10.5.0.10-10.5.0.20")])
+def test_ranges_in_each_other_or_apart_are_taken(one: str, other: str) -> None:
+    converged(Machine(), receive_connectors=[bound("X", "0.0.0.0:26", one), bound("Y", "0.0.0.0:26", other)])
+
+
+def test_ranges_of_others_that_overlap_are_told_and_hold_nothing_up() -> None:
+    machine = Machine()
+    for name, entry in (("A", "10.5.0.1-10.5.0.20"), ("B", "10.5.0.10-10.5.0.30")):
+        made = connector("EX1", name, Bindings=["0.0.0.0:26"], RemoteIPRanges=[entry])
+        machine.state["exchange_receive_connectors"].append(made)
+    plan = converged(machine, receive_connectors=[relay_connector("10.0.0.25")])
+    assert "which overlaps with 10.5.0.1-10.5.0.20 of A in part" in plan.warnings[0]
+
+
+# --- bounds ----------------------------------------------------------------------------------------------------------
+
+BOUNDED = [entry for entry in RECEIVE_CONNECTOR.properties if entry.bounds]
+
+
+@pytest.mark.parametrize("entry", BOUNDED, ids=lambda entry: entry.name)
+def test_published_bounds_are_held_before_the_server_is_asked(entry: Any) -> None:
+    least, most = map(entry.type.read, entry.bounds)
+    for exact, fits in ((least, True), (most, True), (most + 1, False), (least - 1, False)):
+        if exact < 0 and not isinstance(entry.bounds[0], int):
+            continue  # no such span
+        value = entry.type.write(exact)
+        desired = [{"name": "Default Frontend EX1", "properties": {entry.name: value}}]
+        machine = Machine()
+        machine.state["exchange_receive_connectors"][2].setdefault(entry.name, value)
+        if fits:
+            planned(machine, receive_connectors=desired)
+        else:
+            (sentence,) = refused(machine, receive_connectors=desired)
+            assert sentence.endswith(f"but must be from {entry.bounds[0]} to {entry.bounds[1]}.")
+
+
+# --- what a session shows --------------------------------------------------------------------------------------------
+
+
+def test_all_sources_are_one_word() -> None:
+    desired = {"name": "Default Frontend EX1", "properties": {"MessageRateSource": ["IPAddress", "User"]}}
+    plan = converged(Machine(), receive_connectors=[desired])
+    assert plan.operations[0].parameters["MessageRateSource"] == "All"
+    machine = Machine()
+    machine.state["exchange_receive_connectors"][2]["MessageRateSource"] = "All"
+    assert planned(machine, receive_connectors=[desired]).operations == []
+
+
+def test_an_enumeration_that_came_through_a_session_is_its_name(tmp_path: Path) -> None:
+    """It is a number there that shows a name."""
+    windows = Windows(tmp_path)
+    windows.write({**windows.state, "enumerations": ["TransportRole"]})
+    result = Action(over_powershell(windows)).configure(receive_connectors=[relay_connector("10.0.0.25")])
+    assert result["changed"]
+    assert windows.state["connectors"][0]["TransportRole"] == "HubTransport"
