@@ -40,11 +40,14 @@ def address_of(host: str) -> Address:
     return mapped or address
 
 
-def choose(connectors: Iterable[SimpleNamespace], local: Address, port: int, remote: Address) -> SimpleNamespace | None:
+def choose(
+    connectors: Iterable[SimpleNamespace], local: Address, port: int, remote: Address, *, by_range: bool = False
+) -> SimpleNamespace | None:
     """The enabled connector that takes a connection from `remote` to `local`:`port`, or None.
 
-    A binding to the very local address goes before one to all addresses. Among the connectors with such a
-    binding, the smallest remote range that holds the address wins; the order of the connectors doesn't matter.
+    A binding to the very local address goes before one to all addresses, unless the range decides alone. Among the
+    connectors with such a binding, the smallest remote range that holds the address wins; the order of the connectors
+    doesn't matter.
     """
     everywhere = "0.0.0.0" if local.version == 4 else "::"
     best: tuple[int, int, int] | None = None
@@ -60,7 +63,7 @@ def choose(connectors: Iterable[SimpleNamespace], local: Address, port: int, rem
         for remote_range in connector.RemoteIPRanges if distances else ():
             if remote in remote_range:
                 # Ranges of one size that overlap in part: the lower one, so that there is one answer.
-                rank = (min(distances), remote_range.count, int(remote_range.first))
+                rank = (0 if by_range else min(distances), remote_range.count, int(remote_range.first))
                 if best is None or rank < best:
                     best, winner = rank, connector
     return winner

@@ -1482,7 +1482,20 @@ def get_virtual_directory(call: Call) -> list[Any]:
     return _chosen(call, found)
 
 
-@cmdlet("Get-AcceptedDomain", "Get-SendConnector", "Get-ExchangeCertificate")
+@cmdlet("Get-ExchangeCertificate")
+def get_exchange_certificate(call: Call) -> list[Any]:
+    """Those of the state, and that by which the servers here speak TLS. A session brings their raw data alone."""
+    raw = [str(item["RawData"]) for item in _target(call, "Server").items("ExchangeCertificate")]
+    path = Path(os.environ.get("STANDIN_TLS", "/etc/standin/tls.pem"))
+    if path.exists():
+        found = re.search(r"-----BEGIN CERTIFICATE-----(.*?)-----END", path.read_text(), re.DOTALL)
+        raw += ["".join(found[1].split())] if found else []
+    return [
+        Item(f"{_TASKS}SystemConfigurationTasks.ExchangeCertificate", {"RawData": Scalar("BA", each)}) for each in raw
+    ]
+
+
+@cmdlet("Get-AcceptedDomain", "Get-SendConnector")
 def get_shared(call: Call) -> list[Any]:
     kind = call.name.partition("-")[2]
     found = []
@@ -1490,8 +1503,7 @@ def get_shared(call: Call) -> list[Any]:
         item = _generic(
             call.home, kind, {**raw, "Identity": raw.get("Identity") or raw.get("Name", raw.get("DomainName"))}
         )
-        if kind != "ExchangeCertificate":
-            item.properties.pop("Server", None)
+        item.properties.pop("Server", None)
         found.append(item)
     return _chosen(call, found)
 

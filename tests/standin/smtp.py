@@ -194,7 +194,9 @@ class Session:
 
     async def _greet(self) -> None:
         wire, state = self.wire, self.state
-        connector = connectors.choose(state.connectors, wire.local, wire.local_port, wire.remote)
+        connector = connectors.choose(
+            state.connectors, wire.local, wire.local_port, wire.remote, by_range=state.by_range
+        )
         self.connector = connector
         if connector is None:
             await self._goodbye("421 4.3.2 Service not available")

@@ -271,7 +271,14 @@ KINDS: dict[str, Kind] = {
     # What tests want of the server beside Exchange's own settings. `Faults` is for the management cmdlets.
     "Standin": Kind(
         single=True,
-        acted={"JournalRequests": (v.flag, True), "Faults": (v.anything, {}), "Replication": (v.anything, {})},
+        acted={
+            "JournalRequests": (v.flag, True),
+            "Faults": (v.anything, {}),
+            "Replication": (v.anything, {}),
+            # Nothing published says whether a binding to the very address or the smaller range decides.
+            "Choice": (v.one_of("Binding", "Range"), "Binding"),
+            "ServicesEndWithComponent": (v.flag, False),
+        },
     ),
 }
 
@@ -352,6 +359,7 @@ class State:
     web_bindings: list[tuple[str, v.Binding]]
     pressure: str
     journal_requests: bool
+    by_range: bool = False
     _accounts: dict[str, SimpleNamespace] = field(default_factory=dict)
 
     def running(self, service: str) -> bool:
@@ -440,6 +448,7 @@ def load(document: Any) -> State:
         web_bindings=[pair for i, item in enumerate(objects["WebBinding"]) for pair in _web_binding(item, i)],
         pressure=_pressure(objects["ExchangeDiagnosticInfo"].ResourceThrottling),
         journal_requests=objects["Standin"].JournalRequests,
+        by_range=objects["Standin"].Choice == "Range",
     )
     for connector in state.connectors:
         connector.Fqdn = connector.Fqdn or state.server.Fqdn

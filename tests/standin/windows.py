@@ -10,7 +10,7 @@ import ipaddress
 import re
 from typing import Any
 
-from . import published, quantities
+from . import published, quantities, state
 from .clixml import Item, Scalar, Thing
 from .management import MAIL_SERVICES, Call, Refusal, Server, cmdlet, unbound
 
@@ -125,6 +125,10 @@ def start(call: Call, server: Server, raw: dict[str, Any]) -> None:
         for other in server.items("Service"):
             if other["Name"] == needed:
                 start(call, server, other)
+    component = {"msexchangeimap4": "ImapProxy", "msexchangepop3": "PopProxy"}.get(raw["Name"].lower())
+    ends = server.document.get("Standin", {}).get("ServicesEndWithComponent")
+    if component and ends and not state.load(server.document).active(component):
+        return  # it ends as soon as it sees
     raw["Status"] = "Running"
     _take_settings(server, raw["Name"])
     call.changed = True

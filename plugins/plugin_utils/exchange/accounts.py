@@ -63,9 +63,15 @@ def is_anybody(key: str) -> bool:
     return key in _ANYBODY or _GUESTS.fullmatch(key) is not None
 
 
+def is_of_servers(name: str) -> bool:
+    """Whether a name is that of one of Exchange's own groups of servers, which are the same in any language."""
+    key = name.lower()
+    return key.startswith(_EXCHANGE) or key.rpartition("\\")[2] in ("exchange servers", "exchangelegacyinterop")
+
+
 def is_obscure(key: str) -> bool:
     """Whether it can't be told who that is."""
-    return not is_sid(key) and not key.startswith(_EXCHANGE)
+    return not is_sid(key) and not is_of_servers(key)
 
 
 class Accounts:

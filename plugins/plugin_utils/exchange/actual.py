@@ -16,7 +16,7 @@ from typing import Any
 from ..declaration.values import Unfit
 from .accounts import Accounts, is_obscure
 from .desired import Desired, Refused, own_bindings, version_of
-from .kinds import ANY_RECIPIENT, MAIL_ACCESS, RECEIVE_CONNECTOR, Kind
+from .kinds import ANY_RECIPIENT, CERTIFICATE_NAME, MAIL_ACCESS, RECEIVE_CONNECTOR, Kind
 from .safety import EVERY_RIGHT
 from .values import Name, read_boolean, read_name
 
@@ -60,6 +60,7 @@ COMPONENTS = "components"
 FIREWALL = "firewall"
 INTERFACES = "interfaces"
 ADDRESSES = "addresses"
+CERTIFICATES = "certificates"
 PRESSURE = "pressure"
 
 
@@ -84,6 +85,15 @@ def queries(desired: Desired) -> list[dict[str, Any]]:
             "volatile": True,
         },
     ]
+    if any(CERTIFICATE_NAME in settings.properties for settings in desired.settings):
+        found.append(
+            {
+                **_empty(CERTIFICATES, "Get-ExchangeCertificate"),
+                "server_parameter": "Server",
+                # All else depends on the way in: a plain session brings nothing but this.
+                "properties": ["RawData"],
+            }
+        )
     services: list[str] = []
     for settings in desired.settings:
         if settings.properties:
@@ -255,6 +265,7 @@ class Server:
     pressure: str
     accounts: Accounts = field(default_factory=Accounts)
     addresses: frozenset[tuple[int, int]] | None = None
+    certificates: tuple[str, ...] = ()
 
 
 def error_sentence(error: Mapping[str, Any]) -> str:
@@ -317,6 +328,7 @@ def read_server(answer: Answer, desired: Desired) -> Server:
         interfaces=tuple(map(_interface, _objects(read, INTERFACES))),
         pressure=_pressure(_objects(read, PRESSURE)),
         accounts=accounts,
+        certificates=tuple(str(entry.get("RawData") or "") for entry in _objects(read, CERTIFICATES)),
         addresses=_addresses(_objects(read, ADDRESSES)) if ADDRESSES in read else None,
     )
 
@@ -341,7 +353,7 @@ class _Grants:
         user = accounts.find(str(entry.get("User")))
         granted = frozenset(read_name(right) for right in _texts(entry.get("ExtendedRights")))
         every = _is_general(_texts(entry.get("AccessRights")), bool(granted)) or any(
-            re.fullmatch(r"[{(]?[0-9a-f-]{32,36}[)}]?", right.key) for right in granted
+            re.fullmatch(r"[{(]?[0-9a-f-]{32,36}[)}]?|all-extended-rights", right.key) for right in granted
         )
         if granted and not _maybe(entry.get("IsInherited")):
             self.rights[user] = self.rights.get(user, frozenset()) | granted

@@ -170,11 +170,14 @@ RECEIVE_CONNECTOR = Kind(
     ),
 )
 
+CERTIFICATE_NAME = "X509CertificateName"
+"""The property of IMAP and POP that names their certificate."""
+
 # The help lists EnableGSSAPIAndNTLMAuth for every version; its text says that it acts from 2016 on.
 _MAIL_ACCESS = (
     Property("EnableGSSAPIAndNTLMAuth", BOOLEAN, "2016"),
     Property("LoginType", choice("logon type", "PlainTextLogin", "PlainTextAuthentication", "SecureLogin")),
-    Property("X509CertificateName", NAME),
+    Property(CERTIFICATE_NAME, NAME),
     Property("Banner", TEXT),
     Property("ExtendedProtectionPolicy", choice("policy", "None", "Allow", "Require")),
     Property("LogFileLocation", PATH),

@@ -11,10 +11,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..declaration.values import Unfit, listed, show
+from .accounts import is_of_servers
 from .actual import Connector, Server
+from .certificates import why_not
 from .desired import SERVER_PLACE, Desired, DesiredConnector, DesiredSettings, Refused, check_version, own_bindings
 from .direct_return import plan_direct_return
-from .kinds import GROUP_RIGHTS, MAIL_ACCESS, RECEIVE_CONNECTOR, Kind, Property
+from .kinds import CERTIFICATE_NAME, GROUP_RIGHTS, MAIL_ACCESS, RECEIVE_CONNECTOR, Kind, Property
 from .operations import Difference, Operation, Plan
 from .safety import Listener, connections, judge, undecided
 from .values import RANGES, Binding, Name, Range, Wanted, read_name
@@ -331,7 +333,7 @@ def _rights(
         (user, right)
         for user, right in has - wanted - _group_pairs(groups)
         # What the groups of servers give differs from version to version; it is nobody's to take.
-        if user in desired or not _is_of_servers(user)
+        if user in desired or not is_of_servers(user.spelling)
     )
     resulting: dict[Name, frozenset[Name]] = {}
     for user, right in (has - extra) | wanted:
@@ -381,12 +383,6 @@ def _groups(changes: Iterable[Change], raw: Mapping[str, Any]) -> frozenset[str]
         if change.property.name == "PermissionGroups":
             return _flag_set(change.after)
     return _flag_set(raw["PermissionGroups"])
-
-
-def _is_of_servers(user: Name) -> bool:
-    name = user.spelling.lower()
-    # Exchange's setup gives its own groups the same names in any language.
-    return name.startswith("ms exchange\\") or name.rpartition("\\")[2] in ("exchange servers", "exchangelegacyinterop")
 
 
 def new_connector(server: Server) -> dict[str, Any]:
@@ -474,6 +470,12 @@ def _settings(desired: DesiredSettings, server: Server, plan: Plan, problems: li
     kind = desired.kind
     title = f"{kind.title} of {server.name}"
     changes = changes_of(kind, desired.path, title, desired.properties, server.settings[kind.variable], problems)
+    for change in changes:
+        if change.property.name == CERTIFICATE_NAME and change.after is not None:
+            name = change.after.spelling
+            if why := why_not(name, server.certificates):
+                text = f"{server.name} {why}; import it first, since {kind.title} with that name would offer no TLS"
+                problems.append(f"{desired.path}.properties.{CERTIFICATE_NAME} is {show(name)}, but {text}.")
     services = [server.services.get(name.lower()) for name in kind.services] if kind in MAIL_ACCESS else []
     missing = [name for name, entry in zip(kind.services, services, strict=False) if entry is None]
     if missing:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import copy
+import datetime as dt
+import functools
 import hashlib
 import json
 from typing import Any
 
 import adapters
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.actual import (
     Answer,
@@ -172,10 +179,27 @@ def fresh(name: str = "EX1", version: str = "2019") -> dict[str, Any]:
             rule("other", ["143"], r"C:\Other\other.exe"),
             rule("pop", ["110", "995"], r"C:\Exchange\FrontEnd\PopImap\Microsoft.Exchange.Pop3Service.exe"),
         ],
+        "certificates": [{"RawData": certificate(*names)} for names in (("mail.example.com",), ("*.example.net",))],
         "addresses": [{"IPAddress": address} for address in ("10.0.0.21", "127.0.0.1", "fe80::21%7", "::1")],
         "interfaces": [adapters.pseudo(), adapters.adapter("Ethernet", "10.0.0.21/24")],
         "pressure": [{"Result": "<Diagnostics><AggregateUse>Low</AggregateUse></Diagnostics>"}],
     }
+
+
+@functools.cache
+def certificate(*names: str, days: int = 90) -> str:
+    """A certificate for these names, as the raw data of a session; one of negative days ended so long ago."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    now = dt.datetime.now(dt.UTC)
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
+    made = (
+        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(days=200))
+        .not_valid_after(now + dt.timedelta(days=days))
+        .add_extension(x509.SubjectAlternativeName(list(map(x509.DNSName, names))), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    return base64.b64encode(made.public_bytes(serialization.Encoding.DER)).decode()
 
 
 def rule(name: str, ports: list[str], program: str, **more: Any) -> dict[str, Any]:

@@ -68,6 +68,7 @@ GENERAL = [
     {"ExtendedRights": None, "AccessRights": ["GenericAll"]},
     {"ExtendedRights": None, "AccessRights": "GenericAll"},
     {"ExtendedRights": None},
+    {"ExtendedRights": ["All-Extended-Rights"]},
     {"ExtendedRights": None, "AccessRights": ["983551"]},
     {"ExtendedRights": ["{ab721a54-1e2f-11d0-9819-00aa0040529b}"], "AccessRights": ["ExtendedRight"]},
 ]
@@ -116,6 +117,15 @@ def test_an_account_that_cannot_be_told_is_a_doubt_of_others_and_a_refusal_of_ou
     ]
     touched = {"name": "Odd", "properties": {"Comment": "mine"}}
     assert "can't be judged: it lets 'GONE\\\\who' relay" in refused(machine, receive_connectors=[touched])
+
+
+@pytest.mark.parametrize("user", ["EXAMPLE\\ExchangeLegacyInterop", "MS Exchange\\Partner Servers"])
+def test_groups_of_servers_are_known_by_their_names(user: str) -> None:
+    machine = Machine()
+    grant(machine, "Default Frontend EX1", user)
+    plan = planned(machine, receive_connectors=[{"default": True, "extended_rights": []}])
+    assert plan.operations == []
+    assert plan.warnings == []
 
 
 ODD = [

@@ -143,6 +143,7 @@ def foretold(machine: Machine, source: str) -> Listener | None:
 @given(organisations())
 def test_safety_and_the_server_agree(standin: Standin, organisation: tuple[Machine, list[dict[str, Any]]]) -> None:
     machine, desired = organisation
+    standin.set("Standin.Choice", "Binding")
     try:
         plan = planned(machine, receive_connectors=desired)
     except Refused:
@@ -193,8 +194,8 @@ OVERLAPPING = (
 
 
 @st.composite
-def strange_organisations(draw: Any) -> tuple[Machine, list[dict[str, Any]]]:
-    """A server in some language whose connectors got their rights in any way, and what is desired of some of them."""
+def strange_organisations(draw: Any) -> tuple[Machine, list[dict[str, Any]], str]:
+    """A server in some language whose connectors got rights in any way, what is desired of some, how it chooses."""
     machine = Machine(language=draw(st.sampled_from(["en", "de", "it"])))
     drawn = st.fixed_dictionaries(
         {
@@ -216,7 +217,7 @@ def strange_organisations(draw: Any) -> tuple[Machine, list[dict[str, Any]]]:
         {
             "name": name,
             "properties": {
-                "Bindings": ["0.0.0.0:25"],
+                "Bindings": [draw(st.sampled_from(["0.0.0.0:25", f"{HERE}:25"]))],
                 "RemoteIPRanges": draw(st.lists(st.sampled_from(RANGES), min_size=1, max_size=2, unique=True)),
                 "PermissionGroups": ["AnonymousUsers"],
                 "Fqdn": f"{name}.example.test",
@@ -230,7 +231,7 @@ def strange_organisations(draw: Any) -> tuple[Machine, list[dict[str, Any]]]:
         }
         for name in draw(st.sets(st.sampled_from(["Gateway", "Others"])))
     ]
-    return machine, desired
+    return machine, desired, draw(st.sampled_from(["Binding", "Range"]))
 
 
 @settings(
@@ -240,9 +241,9 @@ def strange_organisations(draw: Any) -> tuple[Machine, list[dict[str, Any]]]:
 )
 @given(strange_organisations())
 def test_what_is_accepted_relays_for_no_stranger(
-    standin: Standin, organisation: tuple[Machine, list[dict[str, Any]]]
+    standin: Standin, organisation: tuple[Machine, list[dict[str, Any]], str]
 ) -> None:
-    machine, desired = organisation
+    machine, desired, choice = organisation
     try:
         plan = planned(machine, receive_connectors=desired, gateway_addresses=list(GATEWAYS))
     except Refused:
@@ -252,5 +253,6 @@ def test_what_is_accepted_relays_for_no_stranger(
     for operation in plan.operations:
         machine.run(operation.command, dict(operation.parameters), operation.connector)
     serve(standin, machine)
+    standin.set("Standin.Choice", choice)
     for source in GATEWAYS:
         assert not said(standin, source)[2], source

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from organisation import Machine, connector, converged, planned, relay_connector
+from organisation import Machine, certificate, connector, converged, planned, relay_connector
 from shell import Action, Windows, over_powershell
 
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.desired import Refused
@@ -98,6 +98,41 @@ def test_ranges_of_others_that_overlap_are_told_and_hold_nothing_up() -> None:
         machine.state["exchange_receive_connectors"].append(made)
     plan = converged(machine, receive_connectors=[relay_connector("10.0.0.25")])
     assert "which overlaps with 10.5.0.1-10.5.0.20 of A in part" in plan.warnings[0]
+
+
+# --- the certificate of IMAP and POP ---------------------------------------------------------------------------------
+
+
+def named(name: str | None) -> dict[str, Any]:
+    return {"imap": {"properties": {"X509CertificateName": name}}}
+
+
+@pytest.mark.parametrize("name", ["mail.example.com", "MAIL.example.com", "imap.example.net", "*.example.net"])
+def test_a_certificate_that_the_server_holds_may_be_named(name: str) -> None:
+    assert [op.command for op in converged(Machine(), **named(name)).operations] == ["Set-ImapSettings"]
+
+
+@pytest.mark.parametrize("name", ["other.example.com", "a.imap.example.net", "example.net"])
+def test_a_certificate_that_the_server_has_not_is_not_named(name: str) -> None:
+    assert refused(Machine(), **named(name)) == [
+        (
+            f'exchange_imap.properties.X509CertificateName is "{name}", but EX1 has no certificate for that name; '
+            "import it first, since IMAP settings with that name would offer no TLS."
+        )
+    ]
+
+
+def test_an_expired_certificate_is_none() -> None:
+    machine = Machine()
+    machine.state["certificates"] = [{"RawData": certificate("old.example.com", days=-3)}, {"RawData": "bm9uZQ=="}]
+    (sentence,) = refused(machine, **named("old.example.com"))
+    assert "but EX1 has none for that name that is valid today; the last one was until 2" in sentence
+
+
+def test_a_name_that_is_there_already_is_nobodys_business() -> None:
+    machine = Machine()
+    machine.state["exchange_imap"][0]["X509CertificateName"] = "gone.example.com"
+    assert planned(machine, **named("gone.example.com")).operations == []
 
 
 # --- bounds ----------------------------------------------------------------------------------------------------------

@@ -367,3 +367,21 @@ def test_accounts_have_the_names_of_the_systems_language(server: Path) -> None:
     assert "Everyone" not in found["Users"]
     assert found["Size"] == "36 MB (37.748.736 bytes)"
     assert found["New"] == "25 MB (26.214.400 bytes)"
+
+
+def test_a_session_brings_the_raw_data_of_certificates_and_nothing_else(server: Path) -> None:
+    document = json.loads((server / "state.json").read_text())
+    raw = base64.b64encode(b"a certificate").decode()
+    document["ExchangeCertificate"] = [{"RawData": raw, "Services": "IMAP", "Thumbprint": "AA"}]
+    (server / "state.json").write_text(json.dumps(document))
+    found = result(
+        server,
+        OPEN
+        + """
+    $c = @(Get-ExchangeCertificate -Server EX1)[0]
+    $names = @($c.PSObject.Properties | ForEach-Object { $_.Name })
+    $result = @{ Type = $c.RawData.GetType().Name; Text = [Text.Encoding]::ASCII.GetString($c.RawData)
+        Has = @($names | Where-Object { $_ -notlike '*PS*' -and $_ -ne 'RunspaceId' }) }
+    """,
+    )
+    assert found == {"Type": "Byte[]", "Text": "a certificate", "Has": ["RawData"]}

@@ -11,7 +11,7 @@ $ExchangeCommands = @(
     'Get-TransportService', 'Set-TransportService'
     'Get-FrontendTransportService', 'Set-FrontendTransportService'
     'Get-ServerComponentState', 'Set-ServerComponentState'
-    'Get-ExchangeDiagnosticInfo'
+    'Get-ExchangeDiagnosticInfo', 'Get-ExchangeCertificate'
 )
 $WindowsCommands = @(
     'Get-Service', 'Set-Service', 'Start-Service', 'Stop-Service'

@@ -108,6 +108,18 @@ def test_a_controller_that_lags_behind_holds_nothing_up(lab: Lab) -> None:
     assert outcome(lab, "ex1", "gw1", lab.relay_address("gw1")) == "Mail gateway relay"
 
 
+def test_services_that_end_without_their_component_run_afterwards(lab: Lab) -> None:
+    change(lab, "ex1", "Standin.ServicesEndWithComponent", True)
+    change(lab, "ex1", "ServerComponentState[ImapProxy].State", "Inactive")
+    for service in state(lab, "ex1")["Service"]:
+        if service["Name"].lower().startswith("msexchangeimap4"):
+            change(lab, "ex1", f"Service[{service['Name']}].Status", "Stopped")
+    run = configure(*ONE)
+    assert run.status == 0, run.output
+    after = {service["Name"].lower(): service["Status"] for service in state(lab, "ex1")["Service"]}
+    assert after["msexchangeimap4"] == after["msexchangeimap4be"] == "Running"
+
+
 def test_another_servers_exchange_is_not_set_up_from_here(lab: Lab) -> None:
     before = {server: state(lab, server) for server in ("ex1", "ex2")}
     said = refused(configure(*ONE, exchange_server="ex2.example.test"))
@@ -143,6 +155,10 @@ def test_another_servers_exchange_is_not_set_up_from_here(lab: Lab) -> None:
             "Default Frontend EX1",
         ),
         ({"exchange_imap": {"properties": {"EnableGssApiAndNtlm": False}}}, "did you mean EnableGSSAPIAndNTLMAuth?"),
+        (
+            {"exchange_imap": {"properties": {"X509CertificateName": "elsewhere.example"}}},
+            "but EX1 has no certificate for that name; import it first",
+        ),
         ({"exchange_edge_traversal_ports": [1993]}, "must be one of 110, 143, 993 and 995"),
     ],
 )
