@@ -112,7 +112,7 @@ def queries(desired: Desired) -> list[dict[str, Any]]:
             {
                 **_empty(COMPONENTS, "Get-ServerComponentState"),
                 "server_parameter": "Identity",
-                "properties": ["Component", "State", "ServerWideOfflineIsOffline"],
+                "properties": ["Component", "State", "ServerWideOfflineIsOffline", "LocalStates"],
             }
         )
     if desired.edge_traversal_ports:

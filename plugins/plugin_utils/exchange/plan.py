@@ -27,6 +27,9 @@ MARK = "[postern.mail_gateway]"
 _ADDED = re.compile(r" ?\[postern\.mail_gateway added (?P<ranges>[^\]]*)\]")
 """In the comment of a connector of others: the ranges that were added to it from here, so that they can go as well."""
 
+REQUESTER = "HealthAPI"
+"""In whose name a component is activated."""
+
 CLIENT_PORTS = frozenset(("110", "143", "993", "995"))
 _CLIENT_PROGRAMS = ("microsoft.exchange.imap4", "microsoft.exchange.pop3")
 
@@ -546,6 +549,13 @@ def _service(desired: DesiredSettings, entry: Mapping[str, Any], stopped: bool, 
         plan.differences.append(Difference(f"service {name}", tuple(before), tuple(after)))
 
 
+def _holders(entry: Mapping[str, Any]) -> list[str]:
+    """The requesters, other than the role's own, who hold a component in another state than active."""
+    lines = entry.get("LocalStates") or ()
+    states = dict(re.findall(r"Requestor:(\w+); State:(\w+)", "\n".join(map(str, lines))))
+    return sorted(who for who, state in states.items() if state.lower() != "active" and who != REQUESTER)
+
+
 def _component(kind: Kind, server: Server, plan: Plan) -> bool:
     """Activate the component; whether it is active afterwards."""
     entry = server.components.get(kind.component.lower())
@@ -557,11 +567,20 @@ def _component(kind: Kind, server: Server, plan: Plan) -> bool:
         return False
     if entry is None or str(entry["State"]).lower() == "active":
         return True
+    holders = _holders(entry)
+    if holders:
+        # A component is active only if all who asked for a state say so, and each takes back its own word alone.
+        plan.warnings.append(
+            f"{kind.component} of {server.name} is held {entry['State']} by {listed(holders)}, so that "
+            f"{listed(kind.services)} aren't started; activate it with Set-ServerComponentState -Requester "
+            f"{holders[0]}."
+        )
+        return False
     parameters = {
         "Identity": server.name,
         "Component": kind.component,
         "State": "Active",
-        "Requester": "HealthAPI",
+        "Requester": REQUESTER,
         "Confirm": False,
     }
     plan.operations.append(

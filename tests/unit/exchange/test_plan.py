@@ -288,6 +288,25 @@ def test_an_inactive_component_is_activated_unless_the_server_is_in_maintenance(
     assert commands(plan)[1:] == ["Set-Service", "Start-Service"] * 2
 
 
+def test_a_component_that_somebody_else_holds_stays_and_is_told_at_once() -> None:
+    machine = Machine()
+    machine.state["components"][1] |= {
+        "State": "Inactive",
+        "LocalStates": [
+            "Requestor:Functional; State:Inactive; Timestamp:1/5/2026 8:30:00 AM",
+            "Requestor:HealthAPI; State:Active; Timestamp:1/5/2026 8:31:00 AM",
+        ],
+    }
+    plan = converged(machine, imap={"enabled": True})
+    assert commands(plan) == ["Set-Service", "Set-Service"]
+    assert plan.warnings == [
+        (
+            "ImapProxy of EX1 is held Inactive by Functional, so that MSExchangeIMAP4 and MSExchangeIMAP4BE aren't "
+            "started; activate it with Set-ServerComponentState -Requester Functional."
+        )
+    ]
+
+
 def test_a_server_in_maintenance_stays_in_it_and_its_services_stay_stopped() -> None:
     machine = Machine()
     for entry in machine.state["components"]:

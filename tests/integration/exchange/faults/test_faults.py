@@ -111,6 +111,8 @@ def test_a_controller_that_lags_behind_holds_nothing_up(lab: Lab) -> None:
 def test_services_that_end_without_their_component_run_afterwards(lab: Lab) -> None:
     change(lab, "ex1", "Standin.ServicesEndWithComponent", True)
     change(lab, "ex1", "ServerComponentState[ImapProxy].State", "Inactive")
+    held = ["Requestor:HealthAPI; State:Inactive; Timestamp:1/5/2026 8:30:00 AM"]
+    change(lab, "ex1", "ServerComponentState[ImapProxy].LocalStates", held)
     for service in state(lab, "ex1")["Service"]:
         if service["Name"].lower().startswith("msexchangeimap4"):
             change(lab, "ex1", f"Service[{service['Name']}].Status", "Stopped")
