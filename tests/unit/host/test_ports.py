@@ -33,7 +33,7 @@ def test_anybodys_are_refused(port: int, first: Path) -> None:
     with pytest.raises(
         HostError, match=rf"^haproxy_acme_port is {port}, {ANYBODYS}.*; take one below 1024, such as 842\.$"
     ):
-        check_root_port("acme_port", port, first)
+        check_root_port("haproxy_acme_port", port, first)
 
 
 @pytest.mark.parametrize("content", ["0\n", "", "many", None])
