@@ -85,7 +85,7 @@ def certbot_command(settings: Settings, wanted: Wanted) -> list[str]:
 
 def forget_account(settings: Settings) -> bool:
     """Put the account aside that an authority no longer knows, so that certbot makes another; tell whether it was."""
-    host, _, path = settings.authority.removeprefix("https://").partition("/")
+    host, _unused, path = settings.authority.removeprefix("https://").partition("/")
     folder = Path(settings.lineages, "accounts", host, path)
     if not path or not folder.is_dir():
         return False

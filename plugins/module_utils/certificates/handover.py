@@ -150,7 +150,7 @@ def handed(pem: bytes, host: str, authority: str) -> bytes:
 
 def whole(content: bytes) -> tuple[bytes, dict[str, Any]]:
     """Return the PEM that a peer handed over and what it said of it; HostError where it isn't whole."""
-    first, _, pem = content.partition(b"\n")
+    first, _unused, pem = content.partition(b"\n")
     try:
         said = json.loads(first.removeprefix(HANDED.encode())) if first.startswith(HANDED.encode()) else None
     except ValueError:

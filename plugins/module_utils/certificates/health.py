@@ -79,7 +79,7 @@ def write_metrics(settings: Settings) -> None:
 
 def metrics(found: Iterable[dict[str, Any]]) -> str:
     """Return what the node exporter's textfile collector reads."""
-    values: dict[str, list[tuple[str, float]]] = {name: [] for name, _ in METRICS}
+    values: dict[str, list[tuple[str, float]]] = {name: [] for name, _unused in METRICS}
 
     def seconds(text: str) -> float:
         return dt.datetime.fromisoformat(text).timestamp() if text else 0.0

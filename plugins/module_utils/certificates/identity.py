@@ -41,7 +41,7 @@ def remembered(authorized_keys: str, known_hosts: str) -> dict[str, dict[str, An
         if mark and name and not head.startswith("#"):
             entry(name)["public_key"] = line.strip()
     for line in known_hosts.splitlines():
-        name, _, key = line.partition(" ")
+        name, _unused, key = line.partition(" ")
         entry(name)["host_keys"].append(key)
     return found
 

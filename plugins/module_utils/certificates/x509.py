@@ -154,7 +154,7 @@ def judge(bundle: Bundle, wanted: Wanted, settings: Settings, at: float | None =
 def judge_chain(bundle: Bundle, settings: Settings) -> None:
     """Refuse a chain that isn't in order, isn't valid, or isn't there."""
     subjects = [hashes(block) for block in bundle.chain]
-    for number, ((_, issuer), (subject, _)) in enumerate(itertools.pairwise(subjects), 1):
+    for number, ((_unused, issuer), (subject, _unused)) in enumerate(itertools.pairwise(subjects), 1):
         if issuer != subject:
             raise HostError(
                 f"Certificate {number + 1} of the chain didn't sign certificate {number}; the order is wrong."

@@ -86,7 +86,7 @@ class Fail2BanHost:
         journal = self.run("journalctl", "--unit", SERVICE, *options).stdout
         log = self.run("tail", "--lines", "200", str(self.root / "var" / "log" / "fail2ban.log")).stdout
         lines = [line.partition("ERROR") for line in (journal + log).splitlines()]
-        return [" ".join(text.split()).rstrip(".") for _, error, text in lines if error]
+        return [" ".join(text.split()).rstrip(".") for _unused, error, text in lines if error]
 
 
 def running_jails(answer: dict[str, Any]) -> dict[str, Any] | None:

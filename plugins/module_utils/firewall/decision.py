@@ -57,7 +57,7 @@ def _holds(ports: str, port: int) -> bool:
     if ports == "any":
         return True
     for part in ports.split(","):
-        low, _, high = part.partition(":")
+        low, _unused, high = part.partition(":")
         if int(low) <= port <= int(high or low):
             return True
     return False

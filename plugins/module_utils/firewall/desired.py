@@ -130,7 +130,7 @@ def _of_application(
             text = f"{where} names the application {name!r}, of which there is no profile in /etc/ufw/applications.d"
             raise HostError(f"{text}; 'ufw app list' shows those that are.")
         entries = [entry.partition("/") for entry in profiles[name]] if name else [("any", "", "")]
-        ports.append([(port, protocol or "any") for port, _, protocol in entries])
+        ports.append([(port, protocol or "any") for port, _unused, protocol in entries])
     if destination and destination == source:
         pairs = [(one, one) for one in ports[0]]
     else:

@@ -197,7 +197,7 @@ class Ufw:
                 f"ufw can't start with its files on this host ({reason}); nothing was changed and the running firewall "
                 "goes on. Correct what is named there and run again."
             )
-        _, _, saved = done.stdout.partition("IPv4:\n")
+        _unused, _unused, saved = done.stdout.partition("IPv4:\n")
         return live_from(dict(zip((4, 6), saved.split("IPv6:\n"), strict=False)))
 
     def live(self) -> Live:
