@@ -175,6 +175,7 @@ class Host:
                 "service": "haproxy",
                 "socket": host.socket,
                 "timeout": 15,
+                "trusted_ports": [],
             }
 
             def __init__(self, **_: Any) -> None:
