@@ -39,6 +39,10 @@ OPEN = {
 CLOSED = {"ecp": ("/ecp/", (200, 302, 401)), "powershell": ("/PowerShell/", (200, 302, 401))}
 
 
+#: So many failed logons are one more than `https.limits.failed_logons` lets a client have.
+FAILURES = 11
+
+
 @dataclass(frozen=True)
 class Row:
     """One line of the table."""
@@ -398,14 +402,14 @@ def let_in(lab: Lab, gateway: str) -> None:
 
 
 def bans(lab: Lab, gateway: str) -> list[Row]:
-    """Who fails at OWA six times is shut out, with the connections that he has; an administrator isn't."""
+    """Who goes on guessing at OWA is shut out, with the connections that he has; an administrator isn't."""
     owa = web(lab, gateway, "/owa/", timeout=3)
     with ThreadPoolExecutor(1) as pool:
         # Gone after 40 seconds, unless it is cut off before.
         waiting = pool.submit(ask, lab, "client", web(lab, gateway, "/owa/hold?seconds=40", timeout=60))
         wait_for(lambda: lab.exec(gateway, ["ss", "-Htn", "dst", lab.address("client", "outside")]).stdout != "")
-        ask(lab, "client", *[failed_logon(lab, gateway, "outside")] * 6)
-        ask(lab, "admin", *[failed_logon(lab, gateway, "admin")] * 6)
+        ask(lab, "client", *[failed_logon(lab, gateway, "outside")] * FAILURES)
+        ask(lab, "admin", *[failed_logon(lab, gateway, "admin")] * FAILURES)
         banned = wait_for(lambda: "error" in ask(lab, "client", owa)[0])
         (answer,) = ask(lab, "client", owa)
         (held,) = waiting.result()
@@ -413,9 +417,9 @@ def bans(lab: Lab, gateway: str) -> list[Row]:
     let_in(lab, gateway)
     back = wait_for(lambda: "status" in ask(lab, "client", owa)[0])
     return [
-        Row("client", "6 failed logons at OWA, then GET /owa/", came(answer), banned and "error" in answer),
+        Row("client", f"{FAILURES} failed logons at OWA, then GET /owa/", came(answer), banned and "error" in answer),
         Row("client", "a request that was waiting meanwhile", came(held), "error" in held),
-        Row("admin", "6 failed logons at OWA, then GET /owa/", came(admins), admins.get("status") == 302),
+        Row("admin", f"{FAILURES} failed logons at OWA, then GET /owa/", came(admins), admins.get("status") == 302),
         Row("client", "GET /owa/ after fail2ban-client unban", came(ask(lab, "client", owa)[0]), back),
     ]
 
