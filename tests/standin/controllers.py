@@ -51,7 +51,8 @@ def written(directory: Path, before: dict[str, Any], controller: str) -> None:
 def seen(directory: Path, document: dict[str, Any], controller: str) -> dict[str, Any]:
     """The state as this controller knows it."""
     pending = _pending(directory)
-    if pending is None or pending["At"] == controller:
+    # Nothing lags any more where that was taken back meanwhile.
+    if pending is None or pending["At"] == controller or not lag(document):
         return document
     old = {kind: value for kind, value in pending["Objects"].items() if value is not None}
     return {kind: value for kind, value in document.items() if kind not in KINDS} | old

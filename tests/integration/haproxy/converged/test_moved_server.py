@@ -16,6 +16,6 @@ def test_a_server_that_moves_isnt_taken_for_what_it_was(lab: Lab) -> None:
     elsewhere = {"haproxy_servers": [{"name": name, "address": address} for name, address in places.items()]}
     assert play(CONVERGE, variables=elsewhere).status == 0
     for gateway in GATEWAYS:
-        assert wait_for(lambda gateway=gateway: "imaps/ex1" in down(lab, gateway), 30)
+        assert wait_for(lambda gateway=gateway: "exchange_imaps/ex1" in down(lab, gateway))
     assert play(CONVERGE).status == 0
     assert [down(lab, gateway) for gateway in GATEWAYS] == [[]] * len(GATEWAYS)
