@@ -88,7 +88,6 @@ def write_files(slot: int, folder: Path) -> None:
         if source.is_file() and not (path.is_file() and path.read_bytes() == source.read_bytes()):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(source.read_bytes())
-            path.chmod(0o755)
     for path in [folder / "files", *(folder / "files").rglob("*")]:
         path.chmod(0o755)
     for name, text in zones.name_server_files(slot).items():

@@ -46,7 +46,7 @@ def write_rules(folder: Path, rules: Sequence[Rule]) -> None:
             backend.rules = [_as_ufw(ufw, rule) for rule in rules if rule.family == 4]
             backend.rules6 = [_as_ufw(ufw, rule) for rule in rules if rule.family == 6]
             backend._write_rules(v6=False)  # noqa: SLF001 (there is no public way to write more than one rule)
-            backend._write_rules(v6=True)  # noqa: SLF001
+            backend._write_rules(v6=True)  # noqa: SLF001 (likewise)
         except ufw.common.UFWError as error:
             raise HostError(f"ufw doesn't take these rules ({error.value}); nothing was changed.") from error
 

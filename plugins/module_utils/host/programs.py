@@ -44,7 +44,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 # All of it is imported before anything is done: the files may be replaced meanwhile.
-from {module} import main  # noqa: E402
+from {module} import main  # noqa: E402 (the path comes first)
 
 sys.exit(main())
 '''

@@ -136,6 +136,7 @@ def ask_smtp(probe: dict[str, Any]) -> dict[str, Any]:
         result["features"] = sorted(client.esmtp_features)
         if probe.get("starttls"):
             # The name that the certificate is checked against; there is no public way to give it.
+            # smtplib has no public way to say which name the certificate is for, and typeshed doesn't know this one.
             client._host = probe.get("server_name", "")  # type: ignore[attr-defined]  # noqa: SLF001
             note("starttls", client.starttls(context=tls.context(probe)))
             result["tls"] = tls.certificate(client.sock)
@@ -163,6 +164,14 @@ def ask_smtp(probe: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
+def _mailbox_socket(probe: dict[str, Any], port: int, timeout: float | None) -> socket.socket:
+    """The socket that IMAP and POP begin with, in TLS where the probe says that it is implicit."""
+    plain = tls.connect(probe, port, timeout)
+    if probe.get("tls") == "implicit":
+        return tls.context(probe).wrap_socket(plain, server_hostname=probe.get("server_name", ""))
+    return plain
+
+
 def ask_imap(probe: dict[str, Any]) -> dict[str, Any]:
     """What is offered, and a logon where there is a ``user``."""
     result: dict[str, Any] = {}
@@ -170,10 +179,7 @@ def ask_imap(probe: dict[str, Any]) -> dict[str, Any]:
 
     class Client(imaplib.IMAP4):
         def _create_socket(self, timeout: float | None) -> socket.socket:
-            plain = tls.connect(probe, self.port, timeout)
-            if probe.get("tls") == "implicit":
-                return tls.context(probe).wrap_socket(plain, server_hostname=name)
-            return plain
+            return _mailbox_socket(probe, self.port, timeout)
 
     client = Client(probe["connect"], probe["port"], timeout=probe.get("timeout", 15))
     try:
@@ -202,10 +208,7 @@ def ask_pop3(probe: dict[str, Any]) -> dict[str, Any]:
 
     class Client(poplib.POP3):
         def _create_socket(self, timeout: float | None) -> socket.socket:
-            plain = tls.connect(probe, self.port, timeout)
-            if probe.get("tls") == "implicit":
-                return tls.context(probe).wrap_socket(plain, server_hostname=name)
-            return plain
+            return _mailbox_socket(probe, self.port, timeout)
 
     client = Client(probe["connect"], probe["port"], timeout=probe.get("timeout", 15))
     try:
