@@ -6,6 +6,7 @@ table of probes from the right places, and with 1 if one is wrong.
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import itertools
 import json
@@ -85,6 +86,12 @@ def table(lab: Lab, checks: tuple[Any, ...], gateways: Sequence[str] = GATEWAYS)
 
 def main() -> int:
     lab = Lab.load()
+    lock = (lab.folder / "demo.lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        say("Another demonstration is at work in this lab: wait for its end.")
+        return 1
     checks = CHECKS
     if not lab.powershell:
         checks = tuple(check for check in CHECKS if check not in NEEDING_POWERSHELL)

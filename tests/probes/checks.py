@@ -64,8 +64,13 @@ def came(answer: dict[str, Any]) -> str:
     """What came to an HTTP request, in a few words."""
     if "error" in answer:
         return str(answer["error"])
-    server = answer["headers"].get("x-feserver")
+    server = served_by(answer)
     return f"{answer['status']}{f' from {server}' if server else ''}"
+
+
+def served_by(answer: dict[str, Any]) -> str:
+    """The Exchange server that an HTTP answer names, or nothing, where it names none or none came."""
+    return str(answer.get("headers", {}).get("x-feserver", ""))
 
 
 def wait_for(true: Callable[[], bool], seconds: float = 90) -> bool:
@@ -86,7 +91,7 @@ def servers(lab: Lab, gateway: str) -> dict[str, dict[str, str]]:
         {"kind": "http", "url": "http://gateway:8404/;csv", "connect": lab.address(gateway, "admin"), "keep": 10**6},
     )
     found: dict[str, dict[str, str]] = {}
-    for line in csv.DictReader(io.StringIO(answer["body"].removeprefix("# "))):
+    for line in csv.DictReader(io.StringIO(answer.get("body", "").removeprefix("# "))):
         # The ACME client listens only while it is validated, so nobody checks it.
         if line["svname"] not in ("FRONTEND", "BACKEND") and line["status"] != "no check":
             found.setdefault(line["pxname"], {})[line["svname"]] = line["status"].split()[0]
@@ -117,7 +122,7 @@ def virtual_directories(lab: Lab, gateway: str) -> list[Row]:
             "client",
             f"GET https://{MAIL}{path}",
             came(answer),
-            answer.get("status") in wanted and "x-feserver" in answer["headers"],
+            answer.get("status") in wanted and served_by(answer) != "",
         )
         for (path, wanted), answer in zip(OPEN.values(), answers, strict=True)
     ]
@@ -129,7 +134,7 @@ def closed_paths(lab: Lab, gateway: str) -> list[Row]:
         answers = ask(lab, place, *(web(lab, gateway, path, network) for path, _ in CLOSED.values()))
         for (path, wanted), answer in zip(CLOSED.values(), answers, strict=True):
             good = (
-                answer.get("status") in wanted and "x-feserver" in answer["headers"]
+                answer.get("status") in wanted and served_by(answer) != ""
                 if right
                 else answer.get("status") == 403
             )
@@ -187,7 +192,7 @@ def website(lab: Lab, gateway: str) -> list[Row]:
             "client",
             "GET https://www.example.test/",
             came(answer),
-            answer.get("status") == 200 and "x-feserver" not in answer["headers"],
+            answer.get("status") == 200 and served_by(answer) == "",
         ),
         Row(
             "client",
@@ -434,16 +439,16 @@ def sick_virtual_directory(lab: Lab, gateway: str) -> list[Row]:
         others = ask(lab, "client", *[web(lab, gateway, OPEN["owa"][0])] * 10)
     finally:
         lab.exchange("ex1", "set", "ServerComponentState[EwsProxy].State", '"Active"')
-    from_ex1 = sum("EX1" in answer["headers"].get("x-feserver", "EX1").upper() for answer in answers)
-    served = {answer["headers"].get("x-feserver", "").upper() for answer in others}
+    from_ex2 = sum("EX2" in served_by(answer).upper() for answer in answers)
+    served = {served_by(answer).upper() for answer in others}
     back = wait_for(lambda: not down(lab, gateway))
     return [
         Row("admin", "EWS of ex1 is sick: what leaves rotation", ", ".join(out), out == ["exchange_ews/ex1"]),
         Row(
             "client",
             "10 × EWS meanwhile",
-            f"{len(answers) - from_ex1} answered by ex2",
-            from_ex1 == 0 and all(a.get("status") == 401 for a in answers),
+            f"{from_ex2} answered by ex2",
+            from_ex2 == len(answers) and all(a.get("status") == 401 for a in answers),
         ),
         Row(
             "client",
