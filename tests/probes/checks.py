@@ -133,11 +133,7 @@ def closed_paths(lab: Lab, gateway: str) -> list[Row]:
     for place, network, right in (("client", "outside", False), ("admin", "admin", True)):
         answers = ask(lab, place, *(web(lab, gateway, path, network) for path, _ in CLOSED.values()))
         for (path, wanted), answer in zip(CLOSED.values(), answers, strict=True):
-            good = (
-                answer.get("status") in wanted and served_by(answer) != ""
-                if right
-                else answer.get("status") == 403
-            )
+            good = answer.get("status") in wanted and served_by(answer) != "" if right else answer.get("status") == 403
             rows.append(Row(place, f"GET https://{MAIL}{path}", came(answer), good))
     return rows
 
