@@ -17,7 +17,7 @@ from ..declaration.values import Unfit
 from .accounts import Accounts, is_obscure
 from .desired import Desired, Refused, own_bindings, version_of
 from .kinds import ANY_RECIPIENT, CERTIFICATE_NAME, MAIL_ACCESS, RECEIVE_CONNECTOR, Kind
-from .safety import EVERY_RIGHT
+from .listeners import EVERY_RIGHT
 from .values import Name, read_boolean, read_name
 
 _ANSWER = re.compile(r'<<"postern">>(.*?)<<"end">>', re.DOTALL)

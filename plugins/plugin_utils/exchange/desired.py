@@ -15,7 +15,8 @@ from typing import Any
 from ..declaration.values import Unfit, read_address, show
 from .accounts import question, read_account
 from .kinds import MAIL_ACCESS, RECEIVE_CONNECTOR, SETTINGS, VERSIONS, Kind
-from .values import Binding, Name, Range, Wanted, one_address, read_boolean, read_name, read_range, read_wanted
+from .ranges import Binding, Range, one_address, read_range
+from .values import Name, Wanted, read_boolean, read_name, read_wanted
 
 SERVER_PLACE = "{server}"
 """Stands for the server's name in the name of a connector: setup names the default ones after the server."""

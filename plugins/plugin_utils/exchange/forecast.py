@@ -15,7 +15,7 @@ from .actual import Connector, Server
 from .desired import read_desired
 from .kinds import DEFAULT_CONNECTORS
 from .plan import make_plan
-from .values import EVERYBODY
+from .ranges import EVERYBODY
 
 #: What decides on connectors; the rest of a server can't be foretold, and needn't be.
 _ARGUMENTS = ("receive_connectors", "server_addresses", "gateway_addresses", "relay_addresses")

@@ -14,12 +14,15 @@ from ..declaration.values import Unfit, listed, show
 from .accounts import is_of_servers
 from .actual import Connector, Server
 from .certificates import why_not
+from .connections import connections, undecided
 from .desired import SERVER_PLACE, Desired, DesiredConnector, DesiredSettings, Refused, check_version, own_bindings
 from .direct_return import plan_direct_return
 from .kinds import CERTIFICATE_NAME, GROUP_RIGHTS, MAIL_ACCESS, RECEIVE_CONNECTOR, Kind, Property
+from .listeners import Listener
 from .operations import Difference, Operation, Plan
-from .safety import Listener, connections, judge, undecided
-from .values import RANGES, Binding, Name, Range, Wanted, read_name
+from .ranges import Binding, Range
+from .safety import judge
+from .values import RANGES, Name, Wanted, read_name
 
 MARK = "[postern.mail_gateway]"
 """In the comment of each connector that was made from here, so that it can go when it leaves the variables."""

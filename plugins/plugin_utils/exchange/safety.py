@@ -1,147 +1,19 @@
 # Copyright (c) 2026 postern.mail_gateway contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which receive connector takes a connection, what it allows, and what must never be.
-
-The *resulting* set of a server's connectors is judged, before anything is applied. Addresses aren't sampled: the ends
-of all ranges cut the address space into pieces, and within a piece every address gets the same connector.
-"""
+"""What must never be: the *resulting* set of a server's receive connectors is judged, before anything is applied."""
 
 from __future__ import annotations
 
-import itertools
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from ..declaration.values import listed, show
-from .accounts import is_anybody
 from .desired import Neighbourhood, is_public
 from .kinds import ANY_RECIPIENT, DEFAULT_CONNECTORS
-from .values import EVERYBODY, Binding, Range
-
-_RELAY = ANY_RECIPIENT.lower()
-EVERY_RIGHT = "*"
-"""Stands for all rights, which a general grant gives."""
-_EXTERNAL = "ExternalAuthoritative"
-_SERVER_MECHANISM, _SERVER_GROUP = "ExchangeServer", "ExchangeServers"
-
-# The ports by which Exchange servers send to each other: the front end's, and the hub's behind it.
-SERVER_PORTS = (25, 2525)
-
-
-@dataclass(frozen=True)
-class Listener:
-    """A receive connector, as far as it decides on who may do what.
-
-    ``rights`` are those of accounts, ``standing`` ones (inherited, or given in general) among them. ``doubts`` are
-    phrases that say what of it isn't understood, and so can't be judged; ``unbounded`` that its ranges are among that.
-    """
-
-    name: str
-    bindings: frozenset[Binding]
-    ranges: frozenset[Range]
-    role: str = ""
-    enabled: bool = True
-    mechanisms: frozenset[str] = frozenset()
-    groups: frozenset[str] = frozenset()
-    fqdn: str = ""
-    banner: str = ""
-    rights: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    doubts: tuple[str, ...] = ()
-    unbounded: bool = False
-    standing: Mapping[str, frozenset[str]] = field(default_factory=dict)
-
-    @property
-    def anonymous_relay(self) -> bool:
-        """Whether somebody without a logon may send to anybody by it."""
-        return self.external or self.granted_to_anybody
-
-    @property
-    def granted_to_anybody(self) -> bool:
-        """Whether the right to send to anybody is given to those without a logon."""
-        return _relays(self.rights)
-
-    @property
-    def inherited_relay(self) -> bool:
-        """Whether that comes of a right that isn't this connector's own."""
-        return _relays(self.standing)
-
-    @property
-    def external(self) -> bool:
-        """Whether whoever comes is taken for one who logged on elsewhere."""
-        return _EXTERNAL in self.mechanisms
-
-    @property
-    def for_servers(self) -> bool:
-        """Whether Exchange servers can authenticate as such and send by it."""
-        return _SERVER_MECHANISM in self.mechanisms and _SERVER_GROUP in self.groups
-
-
-def _relays(rights: Mapping[str, frozenset[str]]) -> bool:
-    return any(given & {_RELAY, EVERY_RIGHT} for user, given in rights.items() if is_anybody(user))
-
-
-def choose(listeners: Iterable[Listener], version: int, local: int, port: int, remote: Range) -> Listener | None:
-    """The connector that takes connections from a piece of the address space to an address and port.
-
-    A binding to the very address goes before one to all addresses, and then the smallest range wins ("Receive
-    connectors", on RemoteIPRanges). The piece lies in each range as a whole or not at all.
-    """
-    best: tuple[int, int, str] | None = None
-    winner = None
-    for listener in listeners:
-        if not listener.enabled:
-            continue
-        near = [
-            int(binding.everywhere)
-            for binding in listener.bindings
-            if binding.version == version and binding.port == port and binding.address in (0, local)
-        ]
-        if not near:
-            continue
-        for entry in listener.ranges:
-            if entry.holds(remote):
-                rank = (min(near), entry.size, listener.name.lower())
-                if best is None or rank < best:
-                    best, winner = rank, listener
-    return winner
-
-
-def own_address(listeners: Iterable[Listener], neighbourhood: Neighbourhood, version: int, port: int) -> int:
-    """The server's own address by which it is reached, where a binding names it; 0 where none does."""
-    bound = {
-        binding.address
-        for listener in listeners
-        if listener.enabled
-        for binding in listener.bindings
-        if binding.version == version and binding.port == port and not binding.everywhere
-    }
-    own = sorted(bound & {entry.first for entry in neighbourhood.servers if entry.version == version})
-    return own[0] if own else 0
-
-
-def endpoints(listeners: Iterable[Listener]) -> list[tuple[int, int, int]]:
-    """Every family, local address (0: any that no binding names) and port where somebody listens."""
-    found: dict[tuple[int, int], set[int]] = {}
-    for listener in listeners:
-        if listener.enabled:
-            for binding in listener.bindings:
-                found.setdefault((binding.version, binding.port), set()).add(binding.address)
-    return sorted((version, local, port) for (version, port), locals_ in found.items() for local in locals_)
-
-
-def pieces(version: int, listeners: Iterable[Listener], others: Iterable[Range] = ()) -> Iterator[Range]:
-    """The address space of a family, cut at the ends of all ranges."""
-    everybody = EVERYBODY[0 if version == 4 else 1]
-    cuts = {everybody.first, everybody.last + 1}
-    ranges = [entry for listener in listeners for entry in listener.ranges]
-    for entry in (*ranges, *others):
-        if entry.version == version:
-            cuts |= {entry.first, entry.last + 1}
-    ordered = sorted(cuts)
-    for first, following in itertools.pairwise(ordered):
-        yield Range(version, first, following - 1)
+from .listeners import EXTERNAL, SERVER_MECHANISM, SERVER_PORTS, Listener, choose, endpoints
+from .ranges import Binding, Range
 
 
 def judge(
@@ -215,7 +87,7 @@ class _Judgement:
             if listener.external and listener.granted_to_anybody:
                 self._note(
                     listener,
-                    f"has both {_EXTERNAL} and the right {ANY_RECIPIENT} for anonymous senders; use the right alone",
+                    f"has both {EXTERNAL} and the right {ANY_RECIPIENT} for anonymous senders; use the right alone",
                 )
             if self._is_default(listener):
                 text = "would let anybody relay by a default connector; make a connector of its own for relay clients"
@@ -251,8 +123,8 @@ class _Judgement:
             reached += [entry for entry in listener.ranges if any(entry.holds(gate) for gate in gates)]
             if reached:
                 ranges = listed([str(entry) for entry in sorted(set(reached), key=lambda found: found.rank)])
-                text = f"has {_EXTERNAL} and can be reached from outside, by {ranges}; every sender would be trusted"
-                self._note(listener, f"{text}: take {_EXTERNAL} off, or the range out")
+                text = f"has {EXTERNAL} and can be reached from outside, by {ranges}; every sender would be trusted"
+                self._note(listener, f"{text}: take {EXTERNAL} off, or the range out")
 
     def servers(self) -> None:
         """Exchange servers reach each other as before, by a connector that knows them."""
@@ -313,11 +185,9 @@ class _Judgement:
                 text = "but must be a name of letters, digits, hyphens and dots, without a dot at its end"
                 self._note(listener, f"has the Fqdn {show(listener.fqdn)}, {text}")
             elif (
-                listener.fqdn
-                and _SERVER_MECHANISM in listener.mechanisms
-                and listener.fqdn.lower() not in (short, full)
+                listener.fqdn and SERVER_MECHANISM in listener.mechanisms and listener.fqdn.lower() not in (short, full)
             ):
-                text = f"but with {_SERVER_MECHANISM} it must be {self.server[1]}, {self.server[0]} or none"
+                text = f"but with {SERVER_MECHANISM} it must be {self.server[1]}, {self.server[0]} or none"
                 self._note(listener, f"has the Fqdn {show(listener.fqdn)}, {text}")
 
     def twins(self) -> None:
@@ -370,64 +240,3 @@ class _Judgement:
                 if first.role != listener.role:
                     text = f"is of {listener.role}, but port {port} is taken by {first.name} of {first.role}"
                     self._note(listener, f"{text}; a port belongs to one of them")
-
-
-# --- for people ------------------------------------------------------------------------------------------------------
-
-
-def connections(listeners: Sequence[Listener], neighbourhood: Neighbourhood) -> list[dict[str, object]]:
-    """For each server, gateway and relay address, and for the Internet, which connector takes it on port 25."""
-    known = [
-        *(("server", entry) for entry in neighbourhood.servers),
-        *(("gateway", entry) for entry in neighbourhood.gateways),
-        *(("relay clients", entry) for entry in neighbourhood.relays),
-    ]
-    rows: list[dict[str, object]] = []
-    port = SERVER_PORTS[0]
-    local = {version: own_address(listeners, neighbourhood, version, port) for version in (4, 6)}
-    for who, entry in known:
-        winner = choose(listeners, entry.version, local[entry.version], port, entry)
-        rows.append({"who": who, "address": str(entry), **_allowed(winner)})
-    others = [entry for _unused, entry in known]
-    internet = {
-        winner.name: winner
-        for version in (4, 6)
-        for piece in pieces(version, listeners, others)
-        if is_public(piece) and piece not in others
-        if (winner := choose(listeners, version, local[version], port, piece)) is not None
-    }
-    rows += [{"who": "internet", "address": "any", **_allowed(internet[name])} for name in sorted(internet)]
-    return rows
-
-
-def undecided(listeners: Sequence[Listener], neighbourhood: Neighbourhood) -> list[str]:
-    """Phrases for each address of which nothing published says which connector takes it.
-
-    It isn't published whether a binding to the very address goes before one to all of them, or the smaller range does.
-    """
-    found = []
-    port = SERVER_PORTS[0]
-    by_range = [replace(one, bindings=frozenset(map(_everywhere, one.bindings))) for one in listeners]
-    for entry in (*neighbourhood.servers, *neighbourhood.gateways, *neighbourhood.relays):
-        local = own_address(listeners, neighbourhood, entry.version, port)
-        if not local:
-            continue
-        near = choose(listeners, entry.version, local, port, entry)
-        small = choose(by_range, entry.version, local, port, entry)
-        if near is not None and small is not None and near.name != small.name:
-            found.append(
-                f"Whether {near.name} (bound to the very address) or {small.name} (smaller range) takes connections "
-                f"from {entry} isn't published; it is taken to be {near.name}, so bind both alike"
-            )
-    return found
-
-
-def _everywhere(binding: Binding) -> Binding:
-    return Binding(binding.version, 0, binding.port)
-
-
-def _allowed(listener: Listener | None) -> dict[str, object]:
-    if listener is None:
-        return {"connector": "", "anonymous": False, "relay": False}
-    anonymous = "AnonymousUsers" in listener.groups or listener.external
-    return {"connector": listener.name, "anonymous": anonymous, "relay": listener.anonymous_relay}

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.declaration.values import Unfit
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.kinds import AUTH_MECHANISM, KINDS
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.ranges import Range
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.values import (
     BINDINGS,
     BOOLEAN,
@@ -23,7 +24,6 @@ from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.valu
     SIZE_OR_UNLIMITED,
     SPAN,
     TEXT,
-    Range,
     ValueType,
     read_wanted,
 )
