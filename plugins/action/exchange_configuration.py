@@ -15,57 +15,23 @@ from ansible.utils.display import Display
 
 from ..plugin_utils.declaration.values import listed
 from ..plugin_utils.exchange import scripts
-from ..plugin_utils.exchange.actual import (
-    Answer,
-    Server,
-    error_sentence,
-    queries,
-    read_answer,
-    read_server,
-    standard_input,
-)
-from ..plugin_utils.exchange.desired import ADAPTER, Desired, Refused, accounts_of, read_desired
+from ..plugin_utils.exchange.actual import Answer, Server, error_sentence, read_answer, read_server
+from ..plugin_utils.exchange.desired import Desired, accounts_of, read_desired
+from ..plugin_utils.exchange.kinds import arguments
 from ..plugin_utils.exchange.operations import Operation, Plan
 from ..plugin_utils.exchange.plan import make_plan
+from ..plugin_utils.exchange.questions import queries, standard_input
+from ..plugin_utils.exchange.refusals import Refused
+from ..plugin_utils.exchange.service_addresses import ADAPTER
 
 PAUSE = 5
 """Seconds between two looks at a change that doesn't show yet."""
 WIN_SHELL = "ansible.windows.win_shell"
 
-_SETTINGS = {
-    "type": "dict",
-    "options": {"properties": {"type": "dict", "default": {}}},
-}
-_MAIL_ACCESS = {
-    "type": "dict",
-    "options": {"properties": {"type": "dict", "default": {}}, "enabled": {"type": "bool"}},
-}
 ARGUMENTS: dict[str, Any] = {
     "server": {"type": "str", "default": ""},
     "session": {"type": "str", "choices": ["remote", "management_shell", "present"], "default": "remote"},
-    "receive_connectors": {
-        "type": "list",
-        "elements": "dict",
-        "default": [],
-        "options": {
-            "name": {"type": "str", "default": ""},
-            "default": {"type": "bool", "default": False},
-            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-            "properties": {"type": "dict", "default": {}},
-            "extended_rights": {
-                "type": "list",
-                "elements": "dict",
-                "options": {
-                    "user": {"type": "str", "required": True},
-                    "rights": {"type": "list", "elements": "str", "required": True},
-                },
-            },
-        },
-    },
-    "transport": _SETTINGS,
-    "frontend_transport": _SETTINGS,
-    "imap": _MAIL_ACCESS,
-    "pop": _MAIL_ACCESS,
+    **arguments(),
     "edge_traversal_ports": {"type": "list", "elements": "int", "default": []},
     "direct_return": {
         "type": "dict",

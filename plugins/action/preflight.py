@@ -19,8 +19,8 @@ from ..plugin_utils.declaration.tree import Inventory
 from ..plugin_utils.declaration.validation import misspelt, survey
 from ..plugin_utils.derivation.exchange import derive_servers
 from ..plugin_utils.derivation.hosts import derive_all, overridden
-from ..plugin_utils.exchange.desired import Refused
 from ..plugin_utils.exchange.forecast import forecast
+from ..plugin_utils.exchange.refusals import Refused
 
 _ANSIBLE = tuple(int(number) for number in __version__.split(".")[:2])
 

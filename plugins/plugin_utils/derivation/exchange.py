@@ -14,7 +14,7 @@ from ..declaration import schema
 from ..declaration.site import Site
 from ..declaration.tree import Server
 from ..declaration.validation import Survey
-from ..exchange.kinds import ANONYMOUS, ANY_RECIPIENT
+from ..exchange.kinds.receive_connectors import ANONYMOUS, ANY_RECIPIENT
 
 # What a server allows one source is meant for one client; a gateway is all of them.
 _FOR_MANY = {"MaxInboundConnectionPerSource": "Unlimited", "MaxInboundConnectionPercentagePerSource": 100}

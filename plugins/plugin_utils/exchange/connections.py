@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from .desired import Neighbourhood, is_public
 from .listeners import SERVER_PORTS, Listener, choose, own_address, pieces
+from .neighbourhood import Neighbourhood, is_public
 from .ranges import Binding
 
 

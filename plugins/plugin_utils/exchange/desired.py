@@ -6,123 +6,66 @@
 from __future__ import annotations
 
 import difflib
-import ipaddress
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..declaration.values import Unfit, read_address, show
+from ..declaration.values import Unfit, show
 from .accounts import question, read_account
-from .kinds import MAIL_ACCESS, RECEIVE_CONNECTOR, SETTINGS, VERSIONS, Kind
-from .ranges import Binding, Range, one_address, read_range
+from .concepts import Kind, is_older
+from .kinds import KINDS
+from .neighbourhood import Neighbourhood, read_neighbourhood
+from .refusals import Reader, Refused
+from .service_addresses import DesiredDirectReturn, read_direct_return
 from .values import Name, Wanted, read_boolean, read_name, read_wanted
 
 SERVER_PLACE = "{server}"
-"""Stands for the server's name in the name of a connector: setup names the default ones after the server."""
+"""Stands for the server's name in the name of an object: setup names its connectors after the server."""
 
 _FORBIDDEN_IN_NAMES = re.compile(r"[\x00-\x1f\x7f\\]")
-# What Windows allows in no connection's name, and the brackets, which cmdlets take for a pattern.
-_FORBIDDEN_IN_ADAPTERS = re.compile(r'[\x00-\x1f\x7f\\/:*?"<>|[\]]')
-
-DIRECT_RETURN = "exchange_direct_return"
-ADAPTER = "Direct server return"
-"""The loopback adapter's name where nobody gives another one."""
-
-
-class Refused(ValueError):
-    """Something can't be done; ``sentences`` say what and why, one each."""
-
-    def __init__(self, sentences: Iterable[str]) -> None:
-        self.sentences = list(sentences)
-        super().__init__("\n".join(self.sentences))
 
 
 @dataclass(frozen=True)
-class DesiredConnector:
-    """A receive connector as it is to be. ``rights`` is None where rights are nobody's business here."""
+class DesiredObject:
+    """An object as it is to be.
 
-    path: str
-    name: str
-    default: bool
-    present: bool
-    properties: Mapping[str, Wanted]
-    rights: Mapping[Name, frozenset[Name]] | None
-
-
-@dataclass(frozen=True)
-class DesiredSettings:
-    """Settings of which a server has one object, and whether its services are to run (None: as they are)."""
+    ``default`` is in place of a name. ``rights`` is None where rights are nobody's business here, ``enabled`` where
+    services are to stay as they are.
+    """
 
     kind: Kind
     path: str
     properties: Mapping[str, Wanted]
+    name: str = ""
+    default: bool = False
+    present: bool = True
+    rights: Mapping[Name, frozenset[Name]] | None = None
     enabled: bool | None = None
 
-
-@dataclass(frozen=True)
-class DesiredDirectReturn:
-    """The loopback adapter that has the service addresses, each with its prefix, and the adapters by which mail comes.
-
-    ``interfaces`` is empty where those are to be found on the host.
-    """
-
-    present: bool
-    addresses: Mapping[ipaddress.IPv4Address, int]
-    adapter: str = ADAPTER
-    interfaces: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Neighbourhood:
-    """Who is around the server: what the safety of its connectors is judged by.
-
-    ``servers`` are the addresses of all Exchange servers, ``gateways`` those from which anybody's mail comes,
-    ``relays`` those that only relay clients use. ``acknowledged`` are ranges of public addresses that may relay.
-    """
-
-    servers: tuple[Range, ...] = ()
-    gateways: tuple[Range, ...] = ()
-    relays: tuple[Range, ...] = ()
-    acknowledged: tuple[Range, ...] = ()
+    def is_twin_of(self, other: DesiredObject) -> bool:
+        """Whether both are about one object."""
+        return self.kind is other.kind and self.default == other.default and self.name.lower() == other.name.lower()
 
 
 @dataclass(frozen=True)
 class Desired:
     """Everything that is asked of one server."""
 
-    connectors: tuple[DesiredConnector, ...] = ()
-    settings: tuple[DesiredSettings, ...] = ()
+    objects: tuple[DesiredObject, ...] = ()
     edge_traversal_ports: frozenset[int] = frozenset()
     direct_return: DesiredDirectReturn | None = None
     neighbourhood: Neighbourhood = field(default_factory=Neighbourhood)
 
+    def of(self, kind: Kind) -> list[DesiredObject]:
+        """The objects of one kind."""
+        return [one for one in self.objects if one.kind is kind]
+
 
 def accounts_of(desired: Desired) -> list[str]:
     """What the server is asked of the accounts that the variables name."""
-    named = {user for one in desired.connectors for user in one.rights or ()}
+    named = {user for one in desired.objects for user in one.rights or ()}
     return sorted({question(user) for user in named})
-
-
-def own_bindings(connector: DesiredConnector) -> list[Binding]:
-    """The bindings to one address that the connector is to have."""
-    wanted = connector.properties.get("Bindings")
-    if wanted is None or not connector.present:
-        return []
-    return sorted(item for item in (wanted.value or frozenset()) | wanted.add if not item.everywhere)
-
-
-class _Reader:
-    """Collects sentences while it reads."""
-
-    def __init__(self) -> None:
-        self.sentences: list[str] = []
-
-    def note(self, path: str, text: str) -> None:
-        self.sentences.append(f"{path} {text}" if text.endswith("?") else f"{path} {text}.")
-
-    def unfit(self, path: str, value: Any, unfit: Unfit) -> None:
-        self.note(path, f"is {show(value)}, {unfit.text}")
 
 
 def read_desired(arguments: Mapping[str, Any]) -> Desired:
@@ -130,84 +73,75 @@ def read_desired(arguments: Mapping[str, Any]) -> Desired:
 
     :raises Refused: with a sentence for everything that is wrong.
     """
-    reader = _Reader()
-    connectors = _connectors(reader, arguments.get("receive_connectors") or [])
-    settings = []
-    for kind in SETTINGS:
-        value = arguments.get(kind.variable.removeprefix("exchange_"))
-        if value is not None:
-            settings.append(_settings(reader, kind, value))
+    reader = Reader()
+    objects = [one for kind in KINDS for one in _objects(reader, kind, arguments.get(kind.argument))]
     ports = frozenset(arguments.get("edge_traversal_ports") or ())
     for port in sorted(ports - {110, 143, 993, 995}):
         text = "but must be one of 110, 143, 993 and 995, the ports of IMAP and POP clients"
         reader.unfit("exchange_edge_traversal_ports", port, Unfit(text))
-    neighbourhood = Neighbourhood(
-        servers=_ranges(reader, arguments, "server_addresses"),
-        gateways=_ranges(reader, arguments, "gateway_addresses"),
-        relays=_ranges(reader, arguments, "relay_addresses"),
-        acknowledged=_ranges(reader, arguments, "acknowledged_relay_networks"),
-    )
-    direct_return = _direct_return(reader, arguments.get("direct_return") or {}, neighbourhood)
+    neighbourhood = read_neighbourhood(reader, arguments)
+    direct_return = read_direct_return(reader, arguments.get("direct_return") or {}, neighbourhood)
     if reader.sentences:
         raise Refused(reader.sentences)
-    return Desired(tuple(connectors), tuple(settings), ports, direct_return, neighbourhood)
+    return Desired(tuple(objects), ports, direct_return, neighbourhood)
 
 
-def _ranges(reader: _Reader, arguments: Mapping[str, Any], name: str) -> tuple[Range, ...]:
-    found = []
-    for index, value in enumerate(arguments.get(name) or ()):
-        try:
-            entry = read_range(value)
-            if name.endswith("_addresses") and entry.size > 1:
-                raise Unfit("but must be one address")
-            if entry.whole:
-                raise Unfit("which is everybody")
-            found.append(entry)
-        except Unfit as unfit:
-            reader.unfit(f"exchange_{name}[{index}]", value, unfit)
-    return tuple(found)
-
-
-def _connectors(reader: _Reader, value: Any) -> list[DesiredConnector]:
-    desired: list[DesiredConnector] = []
-    for index, entry in enumerate(value):
-        connector = _connector(reader, f"{RECEIVE_CONNECTOR.variable}[{index}]", entry)
-        if connector is None:
+def _objects(reader: Reader, kind: Kind, value: Any) -> list[DesiredObject]:
+    """Those of one kind; none where nothing is said about it."""
+    if not kind.key:
+        return [] if value is None else [_object(reader, kind, kind.variable, value)]
+    desired: list[DesiredObject] = []
+    for index, entry in enumerate(value or ()):
+        path = f"{kind.variable}[{index}]"
+        if not _is_named(reader, kind, path, entry):
             continue
-        twin = next((known for known in desired if _same(known, connector)), None)
+        one = _object(reader, kind, path, entry)
+        twin = next((known for known in desired if known.is_twin_of(one)), None)
         if twin is not None:
-            what = "default" if connector.default else f"name {show(connector.name)}"
-            reader.note(connector.path, f"has the {what}, which {twin.path} has already; put both into one entry")
-        desired.append(connector)
+            what = "default" if one.default else f"name {show(one.name)}"
+            reader.note(path, f"has the {what}, which {twin.path} has already; put both into one entry")
+        desired.append(one)
     return desired
 
 
-def _same(one: DesiredConnector, other: DesiredConnector) -> bool:
-    return one.default == other.default and one.name.lower() == other.name.lower()
-
-
-def _connector(reader: _Reader, path: str, entry: Mapping[str, Any]) -> DesiredConnector | None:
-    default = bool(entry.get("default"))
-    name = entry.get("name") or ""
+def _is_named(reader: Reader, kind: Kind, path: str, entry: Mapping[str, Any]) -> bool:
+    """Whether it can be told which object an entry is about."""
+    default, name = bool(entry.get("default")), entry.get("name") or ""
     if default == bool(name):
-        reader.note(path, "must have either a name or default: true")
-        return None
-    unknown = _FORBIDDEN_IN_NAMES.search(name)
-    if unknown or name != name.strip() or len(name) > 64:
+        reader.note(path, "must have either a name or default: true" if kind.default else "must have a name")
+        return False
+    if _FORBIDDEN_IN_NAMES.search(name) or name != name.strip() or len(name) > 64:
         text = "but must be at most 64 characters on one line, without backslash, and without spaces around it"
         reader.unfit(f"{path}.name", name, Unfit(text))
-        return None
-    present = entry.get("state", "present") == "present"
-    if default and not present:
+        return False
+    if default and entry.get("state") == "absent":
         reader.note(path, "would remove the default connector, by which Exchange servers reach this one; take it out")
-    properties = _properties(reader, RECEIVE_CONNECTOR, f"{path}.properties", entry.get("properties") or {})
+    return True
+
+
+def _object(reader: Reader, kind: Kind, path: str, entry: Mapping[str, Any]) -> DesiredObject:
     rights = entry.get("extended_rights")
-    return DesiredConnector(
-        path, name, default, present, properties, None if rights is None else _rights(reader, path, rights)
+    return DesiredObject(
+        kind,
+        path,
+        _properties(reader, kind, f"{path}.properties", entry.get("properties") or {}),
+        name=entry.get("name") or "",
+        default=bool(entry.get("default")),
+        present=entry.get("state", "present") == "present",
+        rights=None if rights is None else _rights(reader, path, rights),
+        enabled=_enabled(reader, f"{path}.enabled", entry.get("enabled")),
     )
 
 
-def _rights(reader: _Reader, path: str, value: Any) -> dict[Name, frozenset[Name]]:
+def _enabled(reader: Reader, path: str, value: Any) -> bool | None:
+    try:
+        return None if value is None else read_boolean(value)
+    except Unfit as unfit:
+        reader.unfit(path, value, unfit)
+        return None
+
+
+def _rights(reader: Reader, path: str, value: Any) -> dict[Name, frozenset[Name]]:
     found: dict[Name, frozenset[Name]] = {}
     for index, entry in enumerate(value):
         here = f"{path}.extended_rights[{index}]"
@@ -225,7 +159,7 @@ def _rights(reader: _Reader, path: str, value: Any) -> dict[Name, frozenset[Name
     return found
 
 
-def _properties(reader: _Reader, kind: Kind, path: str, values: Mapping[str, Any]) -> dict[str, Wanted]:
+def _properties(reader: Reader, kind: Kind, path: str, values: Mapping[str, Any]) -> dict[str, Wanted]:
     found: dict[str, Wanted] = {}
     for name, value in values.items():
         known = kind.known(str(name))
@@ -247,106 +181,20 @@ def _properties(reader: _Reader, kind: Kind, path: str, values: Mapping[str, Any
     return found
 
 
-def _settings(reader: _Reader, kind: Kind, value: Mapping[str, Any]) -> DesiredSettings:
-    enabled = value.get("enabled")
-    if enabled is not None and kind in MAIL_ACCESS:
-        try:
-            enabled = read_boolean(enabled)
-        except Unfit as unfit:
-            reader.unfit(f"{kind.variable}.enabled", enabled, unfit)
-            enabled = None
-    properties = _properties(reader, kind, f"{kind.variable}.properties", value.get("properties") or {})
-    return DesiredSettings(kind, kind.variable, properties, enabled)
-
-
-def _direct_return(
-    reader: _Reader, value: Mapping[str, Any], neighbourhood: Neighbourhood
-) -> DesiredDirectReturn | None:
-    """Direct server return; nothing where nothing is said about it."""
-    if not value:
-        return None
-    present = value.get("state", "present") == "present"
-    addresses: dict[ipaddress.IPv4Address, int] = {}
-    entries = value.get("addresses") or ()
-    for index, entry in enumerate(entries):
-        try:
-            address, prefix = _service_address(entry)
-            if address in addresses:
-                raise Unfit("which is on the list already; take one of them out")
-            if one_address(address) in neighbourhood.servers:
-                raise Unfit("which is in exchange_server_addresses too; a service address isn't a server's own")
-            if one_address(address) in neighbourhood.gateways:
-                text = "which is in exchange_gateway_addresses too; answers to the gateway would never leave the server"
-                raise Unfit(text)
-            addresses[address] = prefix
-        except Unfit as unfit:
-            reader.unfit(f"{DIRECT_RETURN}.addresses[{index}]", entry, unfit)
-    if present and not entries:
-        reader.note(f"{DIRECT_RETURN}.addresses", "is empty; name the service addresses, or say state: absent")
-    adapter = value.get("adapter", ADAPTER)
-    if _FORBIDDEN_IN_ADAPTERS.search(adapter) or adapter != adapter.strip() or not 0 < len(adapter) <= 64:
-        text = 'but must be 1 to 64 characters without any of \\ / : * ? " < > | [ ], and without spaces around it'
-        reader.unfit(f"{DIRECT_RETURN}.adapter", adapter, Unfit(text))
-    return DesiredDirectReturn(present, addresses, adapter, _interfaces(reader, value.get("interfaces") or (), adapter))
-
-
-def _service_address(entry: Any) -> tuple[ipaddress.IPv4Address, int]:
-    """An IPv4 address that clients reach, and the length of its prefix, which is 32 where none is given."""
-    text, slash, length = entry.partition("/") if isinstance(entry, str) else (entry, "", "")
-    address = read_address(text)
-    if not isinstance(address, ipaddress.IPv4Address):
-        raise Unfit("but must be an IPv4 address: the loopback adapter has IPv4 alone")
-    if not slash:
-        return address, 32
-    if not re.fullmatch(r"[0-9]{1,2}", length, re.ASCII) or not 1 <= int(length) <= 32:
-        raise Unfit("but the number after the slash must be from 1 to 32")
-    network = ipaddress.IPv4Network(f"{address}/{length}", strict=False)
-    if int(length) < 31 and address in (network.network_address, network.broadcast_address):
-        raise Unfit(f"which no host of {network} can have; give the address itself, with /32 or without a prefix")
-    return address, int(length)
-
-
-def _interfaces(reader: _Reader, entries: Iterable[str], adapter: str) -> tuple[str, ...]:
-    found: list[str] = []
-    for index, entry in enumerate(entries):
-        path = f"{DIRECT_RETURN}.interfaces[{index}]"
-        if not entry.strip():
-            reader.unfit(path, entry, Unfit("but must be the name of a network adapter, such as Ethernet"))
-        elif entry.lower() == adapter.lower():
-            reader.unfit(path, entry, Unfit("but must be an adapter by which mail comes, not the loopback adapter"))
-        elif entry.lower() in (name.lower() for name in found):
-            reader.unfit(path, entry, Unfit("which is on the list already; take one of them out"))
-        else:
-            found.append(entry)
-    return tuple(found)
-
-
 def check_version(desired: Desired, version: str) -> list[str]:
     """A sentence for each property (and kind) that this version of Exchange doesn't have."""
     sentences = []
-    for path, kind, properties in _all_properties(desired):
-        if _older(version, kind.since) and (properties or kind in SETTINGS):
-            sentences.append(
-                f"{path} is for Exchange {kind.since} and later, and this server is {version}; take it out."
-            )
+    for one in desired.objects:
+        if is_older(version, one.kind.since):
+            text = f"is for Exchange {one.kind.since} and later, and this server is {version}; take it out"
+            sentences.append(f"{one.path} {text}.")
             continue
-        for name in properties:
-            known = kind.known(name)
-            if known is not None and _older(version, known.since):
-                text = f"is known to Exchange from {known.since} on, and this server is {version}; take it out"
-                sentences.append(f"{path}.properties.{name} {text}.")
+        for name in one.properties:
+            since = one.kind.entry(name).since
+            if is_older(version, since):
+                text = f"is known to Exchange from {since} on, and this server is {version}; take it out"
+                sentences.append(f"{one.path}.properties.{name} {text}.")
     return sentences
-
-
-def _all_properties(desired: Desired) -> Iterable[tuple[str, Kind, Mapping[str, Wanted]]]:
-    for connector in desired.connectors:
-        yield connector.path, RECEIVE_CONNECTOR, connector.properties
-    for settings in desired.settings:
-        yield settings.path, settings.kind, settings.properties
-
-
-def _older(version: str, since: str) -> bool:
-    return VERSIONS.index(version) < VERSIONS.index(since)
 
 
 def version_of(text: str) -> str | None:
@@ -363,28 +211,3 @@ def version_of(text: str) -> str | None:
     if (major, minor) == (15, 2):
         return "SE" if build >= 2562 else "2019"
     return {(15, 0): "2013", (15, 1): "2016"}.get((major, minor))
-
-
-def is_public(entry: Range) -> bool:
-    """Whether the range holds any address of the public Internet (or of another special purpose)."""
-    return not any(private.holds(entry) for private in _PRIVATE)
-
-
-# RFC 1918, RFC 6598, RFC 4193; loopback and link-local addresses (RFC 1122, RFC 4291) never come from outside.
-_PRIVATE = tuple(
-    Range(network.version, int(network.network_address), int(network.broadcast_address))
-    for network in map(
-        ipaddress.ip_network,
-        (
-            "10.0.0.0/8",
-            "172.16.0.0/12",
-            "192.168.0.0/16",
-            "100.64.0.0/10",
-            "127.0.0.0/8",
-            "169.254.0.0/16",
-            "fc00::/7",
-            "fe80::/10",
-            "::1/128",
-        ),
-    )
-)

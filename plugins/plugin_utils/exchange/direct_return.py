@@ -16,10 +16,11 @@ from dataclasses import dataclass
 
 from ..declaration.values import listed, show
 from .actual import Interface, Server
-from .desired import DIRECT_RETURN, DesiredDirectReturn, Neighbourhood
 from .listeners import SERVER_PORTS, Listener
+from .neighbourhood import Neighbourhood
 from .operations import Difference, Operation, Plan
 from .ranges import one_address
+from .service_addresses import DIRECT_RETURN, DesiredDirectReturn
 
 DEVICE = r"ROOT\POSTERN\0000"
 """The id of the device that is made from here. There can be one device of an id, so that there is never a second

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .actual import Connector, Server
+from .actual import Object, Server
 from .desired import read_desired
-from .kinds import DEFAULT_CONNECTORS
+from .kinds.receive_connectors import DEFAULT_CONNECTORS, RECEIVE_CONNECTOR
 from .plan import make_plan
 from .ranges import EVERYBODY
 
@@ -29,24 +29,13 @@ def forecast(variables: Mapping[str, Any], host: str) -> list[dict[str, object]]
     :raises Refused: with a sentence for everything that the role would refuse.
     """
     name = host.partition(".")[0].upper()
-    server = Server(
-        name=name,
-        fqdn=host,
-        version="2019",
-        build="",
-        connectors=tuple(_of_setup(name, host)),
-        settings={},
-        services={},
-        components={},
-        firewall=(),
-        interfaces=(),
-        pressure="",
-    )
+    objects = {RECEIVE_CONNECTOR.variable: tuple(_of_setup(name, host))}
+    server = Server(name, fqdn=host, version="2019", objects=objects)
     desired = read_desired({argument: variables[f"exchange_{argument}"] for argument in _ARGUMENTS})
     return make_plan(desired, server).connections
 
 
-def _of_setup(server: str, fqdn: str) -> list[Connector]:
+def _of_setup(server: str, fqdn: str) -> list[Object]:
     found = []
     for default in DEFAULT_CONNECTORS:
         name = f"{default.title} {server}"
@@ -62,5 +51,5 @@ def _of_setup(server: str, fqdn: str) -> list[Connector]:
             "RemoteIPRanges": [str(everybody) for everybody in EVERYBODY],
             "Comment": "",
         }
-        found.append(Connector(name, identity, identity, raw, {}))
+        found.append(Object(name, identity, raw))
     return found

@@ -14,8 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from .accounts import is_anybody
-from .desired import Neighbourhood
-from .kinds import ANY_RECIPIENT
+from .kinds.receive_connectors import ANY_RECIPIENT
+from .neighbourhood import Neighbourhood
 from .ranges import EVERYBODY, Binding, Range
 
 _RELAY = ANY_RECIPIENT.lower()

@@ -5,9 +5,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import Any
+
+
+class Phase(IntEnum):
+    """When an operation of a kind has its turn.
+
+    Rights and services go before an object changes and come after it, so that wherever a run ends nobody has rights and
+    ranges, or settings in a service's memory, that weren't meant for each other. Removals free what others are to have.
+    """
+
+    WITHDRAW = 1
+    REMOVE = 2
+    MAKE = 3
+    GRANT = 4
+    EFFECT = 5
 
 
 @dataclass(frozen=True)
@@ -23,6 +38,7 @@ class Operation:
     what: str
     always: bool = False
     connector: str = ""
+    phase: Phase = Phase.MAKE
 
 
 @dataclass(frozen=True)
@@ -42,6 +58,10 @@ class Plan:
     differences: list[Difference] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     connections: list[dict[str, object]] = field(default_factory=list)
+
+    def add(self, operations: Iterable[Operation]) -> None:
+        """The operations of one kind, each in its phase."""
+        self.operations += sorted(operations, key=lambda operation: operation.phase)
 
     def diff(self) -> dict[str, str]:
         """The differences in Ansible's form."""

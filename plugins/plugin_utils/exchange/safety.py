@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..declaration.values import listed, show
-from .desired import Neighbourhood, is_public
-from .kinds import ANY_RECIPIENT, DEFAULT_CONNECTORS
+from .kinds.receive_connectors import ANY_RECIPIENT, DEFAULT_CONNECTORS
 from .listeners import EXTERNAL, SERVER_MECHANISM, SERVER_PORTS, Listener, choose, endpoints
+from .neighbourhood import Neighbourhood, is_public
 from .ranges import Binding, Range
 
 

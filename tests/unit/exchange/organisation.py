@@ -19,7 +19,6 @@ from cryptography.x509.oid import NameOID
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.actual import (
     Answer,
     Server,
-    queries,
     read_server,
 )
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.desired import (
@@ -27,9 +26,12 @@ from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.desi
     accounts_of,
     read_desired,
 )
-from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.kinds import RECEIVE_CONNECTOR
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.kinds.receive_connectors import (
+    RECEIVE_CONNECTOR,
+)
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.operations import Plan
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.plan import make_plan
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.questions import queries
 
 EVERYBODY = ["::-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "0.0.0.0-255.255.255.255"]
 ANONYMOUS = "NT AUTHORITY\\ANONYMOUS LOGON"

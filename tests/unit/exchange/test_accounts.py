@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from organisation import ACCOUNTS, ANONYMOUS, RELAY, Machine, connector, converged, planned, relay_connector
 
-from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.desired import Refused
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.refusals import Refused
 
 LANGUAGES = ("en", "de", "it")
 GROUP = [

@@ -12,7 +12,7 @@ from organisation import Machine, relay_connector
 from shell import Action, over_python
 
 from ansible_collections.postern.mail_gateway.plugins.action import exchange_configuration
-from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.desired import Refused
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.refusals import Refused
 
 RELAY = [relay_connector("10.0.0.25")]
 ALL = {

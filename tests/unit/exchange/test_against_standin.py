@@ -18,10 +18,11 @@ from hypothesis import HealthCheck, assume, event, given, settings
 from hypothesis import strategies as st
 from organisation import ACCOUNTS, ANONYMOUS, RELAY, SERVER_AUTH, Machine, connector, planned, server_of
 
-from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.desired import Refused, read_desired
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.desired import read_desired
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.judged import listener_of
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.listeners import Listener, choose
-from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.plan import listener_of
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.ranges import read_range
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.refusals import Refused
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "standin"))
 

@@ -13,12 +13,10 @@ from hypothesis import strategies as st
 from organisation import Machine, converged, fresh, planned
 from shell import Action, over_python
 
-from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.desired import (
-    ADAPTER,
-    Refused,
-    read_desired,
-)
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.desired import read_desired
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.direct_return import DEVICE
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.refusals import Refused
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.service_addresses import ADAPTER
 
 VIP = "203.0.113.10"
 DESIRED: dict[str, Any] = {"addresses": [VIP]}

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from organisation import ANONYMOUS, EVERYBODY, RELAY, Machine, connector, converged, fresh, planned, relay_connector
 
-from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.desired import Refused
-from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.plan import MARK
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.marks import MARK
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.refusals import Refused
 
 few = settings(max_examples=40, deadline=None)
 

@@ -17,9 +17,10 @@ from adapters import loopback
 from organisation import Machine, fresh, planned, relay_connector
 
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange import scripts
-from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.actual import queries
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.concepts import VERSIONS, Kind
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.desired import read_desired
-from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.kinds import KINDS, VERSIONS, Kind
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.kinds import KINDS
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.questions import queries
 
 PUBLISHED: dict[str, Any] = json.loads((Path(__file__).parent / "published.json").read_text())
 # Windows PowerShell's own, and functions of windows.ps1.
@@ -39,17 +40,17 @@ def known(command: str, parameter: str, version: str) -> bool:
 
 def emitted(kind: Kind, version: str) -> Iterator[tuple[str, str]]:
     """Each cmdlet and parameter that a kind can send to a server of a version."""
-    yield kind.get, kind.get_by
-    yield kind.set, kind.set_by
-    if kind.new:
-        yield from ((kind.new, name) for name in ("Name", "Server", "Usage", "Confirm"))
-        yield from ((kind.remove, name) for name in ("Identity", "Confirm"))
-    yield kind.set, "Confirm"
+    for call in kind.calls:
+        yield from ((call.name, name) for name in (call.by, *dict(call.always)) if name)
+    yield kind.set.name, "Confirm"
+    if kind.new and kind.remove:
+        yield from ((call.name, "Confirm") for call in (kind.new, kind.remove))
+        yield kind.new.name, kind.key
     for entry in kind.properties:
         if VERSIONS.index(entry.since) <= VERSIONS.index(version):
-            yield kind.set, entry.name
+            yield kind.set.name, entry.name
             if kind.new and entry.new:
-                yield kind.new, entry.name
+                yield kind.new.name, entry.name
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -69,7 +70,7 @@ def test_no_property_is_kept_from_a_version_that_has_it(kind: Kind, version: str
         entry.name
         for entry in kind.properties
         if VERSIONS.index(entry.since) > VERSIONS.index(version)
-        and known(kind.set, entry.name, version)
+        and known(kind.set.name, entry.name, version)
         and entry.name != "EnableGSSAPIAndNTLMAuth"
     ]
     assert withheld == []
@@ -112,7 +113,7 @@ def test_every_command_of_the_tables_is_on_the_scripts_lists() -> None:
     lists = re.findall(r"^\$\w+Commands = @\((.*?)^\)", engine, re.MULTILINE | re.DOTALL)
     allowed = {name for part in lists for name in re.findall(r"'([A-Z]\w+-\w+)'", part)}
     assert len(lists) == 2
-    needed = {command for kind in KINDS for command in (kind.get, kind.set, kind.new, kind.remove) if command}
+    needed = {call.name for kind in KINDS for call in kind.calls}
     assert needed <= allowed
     functions = set(re.findall(r"^function ([A-Z]\w+-\w+)", scripts.read("windows.ps1"), re.MULTILINE))
     assert allowed <= set(PUBLISHED) | OWN | functions

@@ -9,8 +9,10 @@ import pytest
 from organisation import Machine, certificate, connector, converged, planned, relay_connector
 from shell import Action, Windows, over_powershell
 
-from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.desired import Refused
-from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.kinds import RECEIVE_CONNECTOR
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.kinds.receive_connectors import (
+    RECEIVE_CONNECTOR,
+)
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.refusals import Refused
 
 AROUND = {"server_addresses": ["10.0.0.21"], "gateway_addresses": ["10.0.0.11"], "relay_addresses": ["10.0.0.25"]}
 

@@ -10,8 +10,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from organisation import ANONYMOUS, RELAY, SERVER_AUTH, Machine, connector, fresh, planned, relay_connector
 
-from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.desired import Refused
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.listeners import Listener
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.refusals import Refused
 
 AROUND = {
     "server_addresses": ["10.0.0.21", "10.0.0.22"],

@@ -13,8 +13,8 @@ from organisation import ANONYMOUS, RELAY, relay_connector
 from shell import Action, Windows, over_powershell
 
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange import scripts
-from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.actual import standard_input
-from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.desired import Refused
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.questions import standard_input
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.refusals import Refused
 from powershell import find_or_skip
 
 FOLDER = Path(scripts.__file__).parent

@@ -10,7 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.declaration.values import Unfit
-from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.kinds import AUTH_MECHANISM, KINDS
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.kinds import KINDS
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.kinds.receive_connectors import (
+    AUTH_MECHANISM,
+)
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.ranges import Range
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.values import (
     BINDINGS,

@@ -1,0 +1,25 @@
+# Copyright (c) 2026 postern.mail_gateway contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The kinds of Exchange objects that can be configured, an entry each: a new kind is a new entry and its tests.
+
+Cmdlets, parameters and the versions that know them are those of the published help (learn.microsoft.com/powershell,
+module ExchangePowerShell); values of enumerations are those that the help's texts name.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..concepts import Kind
+from .mail_access import IMAP, POP
+from .receive_connectors import RECEIVE_CONNECTOR
+from .transport import FRONTEND_TRANSPORT, TRANSPORT
+
+KINDS: tuple[Kind, ...] = (RECEIVE_CONNECTOR, TRANSPORT, FRONTEND_TRANSPORT, IMAP, POP)
+"""In the order in which they are planned and applied."""
+
+
+def arguments() -> dict[str, Any]:
+    """What the action takes for all of them."""
+    return {kind.argument: kind.specification() for kind in KINDS}
