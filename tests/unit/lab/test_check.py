@@ -4,14 +4,17 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from string import Template
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
 
 import progress
 
-SETUP = Path(__file__).resolve().parents[2] / "setup"
+ROOT = Path(__file__).resolve().parents[3]
+SETUP = ROOT / "tests" / "setup"
 
 MOLECULE = """\
 INFO     haproxy ➜ converge: Executed: Successful
@@ -357,3 +360,18 @@ def test_who_waits_is_told_that_it_goes_on(
     assert said.startswith("==> Packages: one two\n")
     assert re.search(r"^    … 0 s: unit \(33 %\)$", said, re.MULTILINE)
     assert re.search(r"^    Packages: 0 s$", said, re.MULTILINE)
+
+
+def test_each_step_of_each_scenario_has_something_to_do(check: ModuleType) -> None:
+    """A folder that is gone would be found out at the end of the whole test only."""
+    shared = yaml.safe_load((ROOT / ".config" / "molecule" / "config.yml").read_text())
+    for name in check.SCENARIOS:
+        folder = ROOT / "molecule" / name
+        own = yaml.safe_load((folder / "molecule.yml").read_text()) or {}
+        for step in own.get("scenario", shared["scenario"])["test_sequence"]:
+            verb, _, place = step.partition(" ")
+            if verb == "verify":
+                tests = Path(Template(place).substitute(MOLECULE_PROJECT_DIRECTORY=ROOT, MOLECULE_SCENARIO_NAME=name))
+                assert list(tests.glob("test_*.py")), f"{name}: {step}"
+            elif verb in ("side_effect", "converge"):
+                assert (folder / f"{verb}.yml").is_file(), f"{name}: {step}"
