@@ -13,7 +13,7 @@ from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ..plugin_utils.declaration.values import listed
+from ..module_utils.values.sentences import listed
 from ..plugin_utils.exchange import scripts
 from ..plugin_utils.exchange.actual import Answer, Server, error_sentence, read_answer, read_server
 from ..plugin_utils.exchange.desired import Desired, accounts_of, read_desired

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Arithmetic of addresses and networks, by netaddr: order, overlap, what holds what, what a range comes to.
 
-Text is read by ``ipaddress`` (``declaration.values``), since netaddr's parser takes too much: ``127.1``, ``0x7f.1``,
+Text is read by ``ipaddress`` (``module_utils/values``), since netaddr's parser takes too much: ``127.1``, ``0x7f.1``,
 ``10.0.0.0/0.0.0.255``. No function here compares every entry with every other one.
 """
 
@@ -20,8 +20,7 @@ try:
 except ImportError:  # needed() says so
     netaddr = None  # type: ignore[assignment]
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+from ..module_utils.values.addresses import Address, Network
 
 _OLDEST = "1.0"
 
@@ -35,11 +34,6 @@ def needed() -> str:
     if int((re.match(r"\d+", version) or [0])[0]) < 1:
         return f"The Python library netaddr is {version} on the controller, but must be {_OLDEST} or later; {how}."
     return ""
-
-
-def as_network(item: Address | Network) -> Network:
-    """The address as the network of one host; a network as it is."""
-    return item if isinstance(item, (ipaddress.IPv4Network, ipaddress.IPv6Network)) else ipaddress.ip_network(item)
 
 
 def in_order(items: Iterable[Address | Network]) -> list[str]:
@@ -72,13 +66,6 @@ def without_parts(networks: Iterable[Network]) -> list[Network]:
             kept.append(network)
             last = entry
     return kept
-
-
-def range_as_networks(first: Address, last: Address) -> list[Network]:
-    """The fewest networks that hold the range and nothing else."""
-    found = netaddr.iprange_to_cidrs(_calculable(first).ip, _calculable(last).ip)
-    of_version = ipaddress.IPv4Network if first.version == 4 else ipaddress.IPv6Network
-    return [of_version((one.first, one.prefixlen)) for one in found]
 
 
 class Addresses:

@@ -13,11 +13,12 @@ import difflib
 import re
 from collections.abc import Callable, Iterable, Iterator
 
-from ..addresses import Address, Addresses, Network
-from . import schema, values
+from ...module_utils.values.addresses import Address, Network, is_public
+from ...module_utils.values.sentences import Unfit, listed, show
+from ..addresses import Addresses
+from . import files, schema
 from .site import Site, covered
 from .tree import Gateway, Node, Problems, Server
-from .values import Unfit, show
 
 # As most authorities have it; https://letsencrypt.org/docs/rate-limits/
 MOST_NAMES = 100
@@ -46,11 +47,11 @@ def the_servers_are_there(site: Site, problems: Problems) -> None:
     gateways = set(site.inventory.group(schema.GATEWAYS))
     both = [name for name in members if name in gateways]
     if both:
-        text = f"but {values.listed(both)} in that group {_are(both)} in the group {schema.GATEWAYS} too"
+        text = f"but {listed(both)} in that group {_are(both)} in the group {schema.GATEWAYS} too"
         problems.unfit(node.path, node.value, f"{text}; a host is a gateway or a server, not both")
     unknown = [name for name in members if name not in site.inventory.hosts]
     if unknown:
-        text = f"but the inventory doesn't know {values.listed(unknown)} in that group; take it out of the group"
+        text = f"but the inventory doesn't know {listed(unknown)} in that group; take it out of the group"
         problems.unfit(node.path, node.value, text)
     for name in members:
         if not re.fullmatch(r"[A-Za-z0-9_.:-]+", name):
@@ -71,7 +72,7 @@ def the_servers_differ(site: Site, problems: Problems) -> None:
             text = "which is a name of the gateway itself; write the server's own name or address"
             problems.unfit(server.path, str(server.address), text)
     if site.servers and not any(server.weight for server in site.servers):
-        path = f"{schema.SERVER_WEIGHT.name} of {values.listed([server.name for server in site.servers])}"
+        path = f"{schema.SERVER_WEIGHT.name} of {listed([server.name for server in site.servers])}"
         problems.add(path, "is 0, so that no server would get a connection; give one of them a weight above 0")
 
 
@@ -80,7 +81,7 @@ def older_servers_can_name_the_new_ones(site: Site, problems: Problems) -> None:
     older = site.inventory.group(site.tree["exchange"]["legacy_group"].value)
     for server in site.servers:
         if older and isinstance(server.address, str):
-            text = f"a name, but {values.listed(older)} must name its address; set {schema.SERVER_ADDRESS.name} to it"
+            text = f"a name, but {listed(older)} must name its address; set {schema.SERVER_ADDRESS.name} to it"
             problems.unfit(server.path, server.address, text)
 
 
@@ -118,7 +119,7 @@ def _family(path: str, address: Address, servers: Iterable[Server], problems: Pr
     others = [s.name for s in servers if not isinstance(s.address, str) and s.address.version != address.version]
     if others:
         wrong, right = ("IPv4", "IPv6") if address.version == 4 else ("IPv6", "IPv4")
-        text = f"an {wrong} address, but {values.listed(others)} {_has(others)} an {right} one; use one family for all"
+        text = f"an {wrong} address, but {listed(others)} {_has(others)} an {right} one; use one family for all"
         problems.unfit(path, str(address), text)
 
 
@@ -162,7 +163,7 @@ def relay_clients_make_no_open_relay(site: Site, problems: Problems) -> None:
         inside = [(address, insiders[address]) for address in addresses.within(network)]
         if not network.prefixlen:
             problems.unfit(node.path, node.raw, "which is everybody: an open relay; name the hosts that may relay")
-        elif network.prefixlen < network.max_prefixlen and values.is_public(network):
+        elif network.prefixlen < network.max_prefixlen and is_public(network):
             text = "a network of public addresses, which is too wide for relaying; name its hosts one by one"
             problems.unfit(node.path, node.raw, text)
         elif inside and network.prefixlen == network.max_prefixlen:
@@ -172,14 +173,14 @@ def relay_clients_make_no_open_relay(site: Site, problems: Problems) -> None:
         elif inside:
             shown = [f"{address} ({who})" for address, who in inside[:3]]
             shown += [f"{len(inside) - 3} more"] if len(inside) > 3 else []
-            text = f"which holds {values.listed(shown)}, where anybody's mail comes from; name the relay clients alone"
+            text = f"which holds {listed(shown)}, where anybody's mail comes from; name the relay clients alone"
             problems.unfit(node.path, node.raw, text)
 
 
 def _insiders(site: Site) -> Iterator[tuple[Address, str]]:
     """The addresses that must never count as relay clients, each with what it is."""
     for node in site.tree["service_addresses"].value:
-        yield node.value, f"a service address of {values.listed([gateway.name for gateway in site.gateways])}"
+        yield node.value, f"a service address of {listed([gateway.name for gateway in site.gateways])}"
     for server in site.servers:
         if not isinstance(server.address, str):
             yield server.address, f"the server {server.name}"
@@ -204,7 +205,7 @@ def networks_are_no_wider_than_meant(site: Site, problems: Problems) -> None:
             network: Network = node.value
             if not network.prefixlen:
                 problems.unfit(node.path, node.raw, f"which is everybody; name the networks of the {whose}")
-            elif network.prefixlen < (8 if network.version == 4 else 16) and values.is_public(network):
+            elif network.prefixlen < (8 if network.version == 4 else 16) and is_public(network):
                 text = f"a large part of the Internet; name the networks of the {whose}"
                 problems.unfit(node.path, node.raw, text)
 
@@ -368,7 +369,7 @@ def certificate_names_are_of_the_domains(site: Site, problems: Problems) -> None
         if node.value != site.tree["hostname"].value and not any(
             ".".join(labels[place:]) in known for place in range(len(labels))
         ):
-            text = f"which is in none of {domains.path} ({values.listed(domains.values)})"
+            text = f"which is in none of {domains.path} ({listed(domains.values)})"
             problems.unfit(node.path, node.raw, f"{text}; correct it, unless it is meant")
 
 
@@ -402,9 +403,9 @@ def files_are_good(tree: Node, problems: Problems) -> None:
     """Every file that the declaration names is on the controller and is what it should be."""
     certificates = [tree["certificate"]["file"], *(site["certificate_file"] for site in tree["websites"].value)]
     looked_at: list[tuple[Node, Callable[[str], None]]] = [
-        (tree["exchange"]["ca_file"], values.check_authority_file),
-        (tree["certificate"]["authority_ca_file"], values.check_authority_file),
-        *((node, values.check_certificate_file) for node in certificates),
+        (tree["exchange"]["ca_file"], files.check_authority_file),
+        (tree["certificate"]["authority_ca_file"], files.check_authority_file),
+        *((node, files.check_certificate_file) for node in certificates),
     ]
     for node, check_file in looked_at:
         if node.value:

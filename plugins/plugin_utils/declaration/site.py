@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from ..addresses import Address, Network
+from ...module_utils.values.addresses import Address, Network
 from . import schema
 from .tree import Gateway, Inventory, Node, Server
 

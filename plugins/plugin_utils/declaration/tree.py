@@ -15,10 +15,23 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..addresses import Address, overlapping
-from . import schema, values
+from ...module_utils.values.addresses import Address, read_address, read_network
+from ...module_utils.values.keys import read_public_key
+from ...module_utils.values.names import read_authority, read_email, read_hmac_key, read_host, read_key_id, read_name
+from ...module_utils.values.sentences import Hidden, Unfit, listed, printable, show
+from ...module_utils.values.texts import (
+    read_account,
+    read_boolean,
+    read_choice,
+    read_comment,
+    read_identifier,
+    read_integer,
+    read_path,
+    read_text,
+)
+from ..addresses import overlapping
+from . import schema
 from .schema import Option
-from .values import Hidden, Unfit, show
 
 
 @dataclass(frozen=True)
@@ -45,7 +58,7 @@ class Problems:
 
     def sentence(self, path: str, sentence: str) -> None:
         """A problem in its own words."""
-        self._found[Problem(values.printable(path), values.printable(sentence))] = None
+        self._found[Problem(printable(path), printable(sentence))] = None
 
     def add(self, path: str, text: str) -> None:
         """A problem whose sentence begins with the path; a question mark ends it as it is."""
@@ -168,27 +181,27 @@ _EXPECTED = {
 }
 
 _READERS: dict[str, Callable[[Any], Any]] = {
-    schema.GROUP: lambda value: values.read_text(value, _EXPECTED[schema.GROUP]),
-    schema.BOOLEAN: values.read_boolean,
-    schema.FQDN: values.read_name,
-    schema.CERTIFICATE_NAME: lambda value: values.read_name(value, wildcard=True),
-    schema.ADDRESS: values.read_address,
-    schema.NETWORK: values.read_network,
-    schema.FILE: values.read_path,
-    schema.IDENTIFIER: values.read_identifier,
-    schema.ACCOUNT: values.read_account,
-    schema.AUTHORITY: values.read_authority,
-    schema.EMAIL: values.read_email,
-    schema.PUBLIC_KEY: values.read_public_key,
-    schema.COMMENT: values.read_comment,
-    schema.KEY_ID: values.read_key_id,
-    schema.HMAC_KEY: values.read_hmac_key,
+    schema.GROUP: lambda value: read_text(value, _EXPECTED[schema.GROUP]),
+    schema.BOOLEAN: read_boolean,
+    schema.FQDN: read_name,
+    schema.CERTIFICATE_NAME: lambda value: read_name(value, wildcard=True),
+    schema.ADDRESS: read_address,
+    schema.NETWORK: read_network,
+    schema.FILE: read_path,
+    schema.IDENTIFIER: read_identifier,
+    schema.ACCOUNT: read_account,
+    schema.AUTHORITY: read_authority,
+    schema.EMAIL: read_email,
+    schema.PUBLIC_KEY: read_public_key,
+    schema.COMMENT: read_comment,
+    schema.KEY_ID: read_key_id,
+    schema.HMAC_KEY: read_hmac_key,
 }
 
 
 def _expected(option: Option) -> str:
     """What a sentence says that the option must be."""
-    return values.listed(option.choices, "or") if option.choices else _EXPECTED[option.type]
+    return listed(option.choices, "or") if option.choices else _EXPECTED[option.type]
 
 
 def read(option: Option, path: str, value: Any, problems: Problems) -> Node:
@@ -228,16 +241,11 @@ def _read_leaf(option: Option, value: Any) -> Any:
     if option.optional_text and value == "" and isinstance(value, str):
         return option.default
     if option.type == schema.INTEGER:
-        return values.read_integer(value, option.minimum, option.maximum)
+        return read_integer(value, option.minimum, option.maximum)
     if option.type == schema.CHOICE:
-        text = values.read_text(value, _expected(option))
-        if text not in option.choices:
-            close = difflib.get_close_matches(text.lower(), option.choices, 1) if len(option.choices) > 1 else []
-            advice = f"; did you mean {close[0]}?" if close else ""
-            raise Unfit(f"but must be {_expected(option)}{advice}")
-        return text
+        return read_choice(value, option.choices)
     if option.type == schema.HOST:
-        return values.read_host(value, option.loopback)
+        return read_host(value, option.loopback)
     return _READERS[option.type](value)
 
 
@@ -289,7 +297,7 @@ def _identity(node: Node) -> Any:
 def _read_dictionary(option: Option, path: str, value: Any, problems: Problems) -> dict[str, Node]:
     names = [key.name for key in option.options]
     if not isinstance(value, dict):
-        raise Unfit(f"but must be a dictionary with the keys {values.listed(names)}")
+        raise Unfit(f"but must be a dictionary with the keys {listed(names)}")
     for name in value:
         if name not in names:
             problems.add(_key_path(path, name), _why_unknown(option, path, name))
@@ -316,10 +324,10 @@ def _why_unknown(option: Option, path: str, name: Any) -> str:
         every = _paths(schema.DECLARATION, schema.DECLARATION.name)
         elsewhere = [found for found in every if found.endswith(f".{name}")]
         if elsewhere and not difflib.get_close_matches(name, close, 1, cutoff=0.85):
-            return f"isn't known here; its place is {values.listed(elsewhere, 'or')}"
+            return f"isn't known here; its place is {listed(elsewhere, 'or')}"
         if close:
             return f"isn't known; did you mean {path}.{close[0]}?"
-    keys = f"the keys here are {values.listed(names)}" if len(names) > 1 else f"the only key here is {names[0]}"
+    keys = f"the keys here are {listed(names)}" if len(names) > 1 else f"the only key here is {names[0]}"
     return f"isn't known; {keys}"
 
 
@@ -338,7 +346,7 @@ def _paths(option: Option, path: str) -> Iterator[str]:
 def read_gateway(name: str, inventory: Inventory, problems: Problems) -> Gateway:
     """The gateway's host variables. Ansible's own are nobody's business here unless they are an address and a port."""
     try:
-        reached_at = values.read_address(inventory.variable(name, "ansible_host"))
+        reached_at = read_address(inventory.variable(name, "ansible_host"))
     except Unfit:
         reached_at = None
     try:

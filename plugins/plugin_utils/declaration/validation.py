@@ -16,12 +16,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..addresses import Address, as_network
+from ...module_utils.values.addresses import Address, as_network, is_public
+from ...module_utils.values.sentences import listed
 from . import schema
 from .rules import DOUBTS, RULES, files_are_good
 from .site import Site
 from .tree import Gateway, Inventory, Node, Problem, Problems, read, read_gateway, read_server
-from .values import is_public, listed
 
 
 class DeclarationError(ValueError):

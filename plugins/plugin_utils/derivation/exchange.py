@@ -9,7 +9,8 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
-from ..addresses import Address, in_order
+from ...module_utils.values.addresses import Address
+from ..addresses import in_order
 from ..declaration import schema
 from ..declaration.site import Site
 from ..declaration.tree import Server

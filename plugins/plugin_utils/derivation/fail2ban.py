@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..addresses import Network, as_network, in_order, without_parts
+from ...module_utils.values.addresses import Network, as_network
+from ..addresses import in_order, without_parts
 from ..declaration import schema
 from ..declaration.site import Site
 from ..declaration.tree import Gateway

@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from ..addresses import Address, Network, in_order
+from ...module_utils.values.addresses import Address, Network
+from ..addresses import in_order
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..declaration.values import Unfit, show
+from ...module_utils.values.sentences import Unfit, show
 from .concepts import Kind, Property
 from .values import Wanted
 

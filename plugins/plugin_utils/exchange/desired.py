@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..declaration.values import Unfit, show
+from ...module_utils.values.sentences import Unfit, show
 from .accounts import question, read_account
 from .concepts import Kind, is_older
 from .kinds import KINDS

@@ -14,7 +14,7 @@ import ipaddress
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from ..declaration.values import listed, show
+from ...module_utils.values.sentences import listed, show
 from .actual import Interface, Server
 from .listeners import SERVER_PORTS, Listener
 from .neighbourhood import Neighbourhood

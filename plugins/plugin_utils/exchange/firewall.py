@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..declaration.values import listed
+from ...module_utils.values.sentences import listed
 from .actual import Server
 from .desired import Desired
 from .operations import Difference, Operation, Plan

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..declaration.values import Unfit
+from ...module_utils.values.sentences import Unfit
 from .accounts import Accounts, is_obscure
 from .kinds.receive_connectors import ANY_RECIPIENT
 from .listeners import EVERY_RIGHT

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..declaration.values import listed, show
+from ...module_utils.values.sentences import listed, show
 from .actual import Object, Server
 from .changes import Change, Unread, actual_value
 from .kinds.receive_connectors import JUDGED_BY, RECEIVE_CONNECTOR

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from ..declaration.values import Unfit
+from ...module_utils.values.sentences import Unfit
 from .changes import Unread, actual_value
 from .concepts import Kind, Mark
 from .values import Wanted

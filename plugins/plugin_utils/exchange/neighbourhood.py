@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..declaration.values import Unfit
+from ...module_utils.values.sentences import Unfit
 from .ranges import Range, read_range
 from .refusals import Reader
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..declaration.values import listed
+from ...module_utils.values.sentences import listed
 from . import rights
 from .actual import Object, Server
 from .changes import Change, actual_value, changes_of, parameters_of

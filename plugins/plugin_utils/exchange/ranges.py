@@ -9,8 +9,8 @@ import ipaddress
 import re
 from typing import Any, NamedTuple
 
-from ..addresses import Address
-from ..declaration.values import Unfit
+from ...module_utils.values.addresses import Address
+from ...module_utils.values.sentences import Unfit
 
 
 class Range(NamedTuple):

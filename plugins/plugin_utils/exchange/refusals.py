@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ..declaration.values import Unfit, show
+from ...module_utils.values.sentences import Unfit, show
 
 
 class Refused(ValueError):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from ..declaration.values import listed, show
+from ...module_utils.values.sentences import listed, show
 from .accounts import is_of_servers
 from .actual import Object, Server
 from .changes import Change

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ..declaration.values import listed, show
+from ...module_utils.values.sentences import listed, show
 from .kinds.receive_connectors import ANY_RECIPIENT, DEFAULT_CONNECTORS
 from .listeners import EXTERNAL, SERVER_MECHANISM, SERVER_PORTS, Listener, choose, endpoints
 from .neighbourhood import Neighbourhood, is_public

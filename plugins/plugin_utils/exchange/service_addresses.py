@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..declaration.values import Unfit, read_address
+from ...module_utils.values.addresses import read_address
+from ...module_utils.values.sentences import Unfit
 from .neighbourhood import Neighbourhood
 from .ranges import one_address
 from .refusals import Reader

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..declaration.values import listed
+from ...module_utils.values.sentences import listed
 from .actual import Server
 from .concepts import Effect
 from .desired import DesiredObject

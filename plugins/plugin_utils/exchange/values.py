@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..declaration.values import Unfit, listed, show
+from ...module_utils.values.sentences import Unfit, listed, show
 from .ranges import Range, read_binding, read_range, read_shown_binding, read_shown_range
 
 UNLIMITED = "Unlimited"

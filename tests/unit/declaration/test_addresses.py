@@ -18,7 +18,6 @@ from ansible_collections.postern.mail_gateway.plugins.plugin_utils.addresses imp
     Network,
     in_order,
     overlapping,
-    range_as_networks,
     without_parts,
 )
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.declaration.validation import validate
@@ -67,16 +66,6 @@ def test_addresses_within(found: list[Network], network: Network) -> None:
     known = [one.network_address for one in found]
     wanted = sorted({one for one in known if one.version == network.version and one in network}, key=int)
     assert Addresses(known).within(network) == wanted
-
-
-def test_a_range_as_networks() -> None:
-    for first, last, wanted in (
-        ("10.0.0.1", "10.0.0.4", ["10.0.0.1/32", "10.0.0.2/31", "10.0.0.4/32"]),
-        ("2001:db8::", "2001:db8::ff", ["2001:db8::/120"]),
-        ("::", "::1", ["::/127"]),
-    ):
-        found = range_as_networks(ipaddress.ip_address(first), ipaddress.ip_address(last))
-        assert [str(network) for network in found] == wanted
 
 
 @pytest.mark.parametrize(

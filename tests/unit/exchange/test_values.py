@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.postern.mail_gateway.plugins.plugin_utils.declaration.values import Unfit
+from ansible_collections.postern.mail_gateway.plugins.module_utils.values.sentences import Unfit
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.kinds import KINDS
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.kinds.receive_connectors import (
     AUTH_MECHANISM,

@@ -36,6 +36,10 @@ MAY = {
     ): "what others uploaded is opened below a folder, by descriptor",
     ("module_utils/certificates/haproxy_swap.py", ".symlink_to"): "a copy of links in memory, for haproxy -c",
     ("module_utils/certificates/haproxy_swap.py", ".mkdir"): "the same",
+    (
+        "module_utils/values/sentences.py",
+        "class Unfit",
+    ): "the end of a sentence, which whoever knows the variable's path completes",
     ("module_utils/firewall/ufw.py", "fcntl"): "which of two kinds ufw's own lock is",
 }
 

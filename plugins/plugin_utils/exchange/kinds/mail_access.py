@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from ...declaration.values import show
+from ....module_utils.values.sentences import show
 from ..certificates import why_not
 from ..concepts import Call, Effect, Kind, Property
 from ..values import BINDINGS, BOOLEAN, INTEGER, NAME, NAMES, PATH, SIZE_OR_UNLIMITED, SPAN, TEXT, choice
