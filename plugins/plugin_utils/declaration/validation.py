@@ -136,7 +136,8 @@ def survey(declarations: Mapping[str, Any], inventory: Inventory) -> Survey:
     members = inventory.group(schema.GATEWAYS)
     if not members:
         return Survey((), (no_gateways(inventory),), (), {})
-    readings = _readings({name: declarations[name] for name in members if name in declarations})
+    reader = _Reader()
+    readings = reader.readings({name: declarations[name] for name in members if name in declarations})
     told = _sites_are_named(readings)
     checked = _apart(_checked(readings, inventory))
     sites = tuple(one.site for one in checked)
@@ -144,24 +145,32 @@ def survey(declarations: Mapping[str, Any], inventory: Inventory) -> Survey:
     wrong = _told([(one.site, _with_files(one)) for one in checked])
     doubtful = _told([(site, doubts(site)) for site in sites])
     site_of = {gateway.name: site for site in sites for gateway in site.gateways}
-    servers, told_of_servers = _sites_of_servers(sites, _readings(declarations))
+    servers, told_of_servers = _sites_of_servers(sites, reader.readings(declarations))
     # While something else is wrong there may be sites that aren't meant.
     problems = [*told, *wrong] or told_of_servers
     return Survey(sites, tuple(problems), tuple(doubtful), {**site_of, **servers})
 
 
-def _readings(declarations: Mapping[str, Any]) -> list[_Reading]:
-    """Each declaration once, compared as it stands there, where 1 isn't true."""
-    found: dict[str, _Reading] = {}
-    seen: dict[int, str] = {}  # hosts of one group often share the very object
-    for host, declaration in declarations.items():
-        text = seen.setdefault(id(declaration), _spelt(declaration))
-        if text not in found:
-            problems = Problems()
-            tree = read(schema.DECLARATION, schema.DECLARATION.name, declaration, problems)
-            found[text] = _Reading(tree, problems, _meaning(tree), [])
-        found[text].hosts.append(host)
-    return list(found.values())
+class _Reader:
+    """Reads each declaration once, however many hosts have it: a declaration may hold 50,000 entries."""
+
+    def __init__(self) -> None:
+        self._spellings: dict[int, str] = {}  # hosts of one group often share the very object
+        self._read: dict[str, _Reading] = {}
+
+    def readings(self, declarations: Mapping[str, Any]) -> list[_Reading]:
+        """The declarations, those that are the same word for word together; 1 isn't true."""
+        hosts: dict[str, list[str]] = {}
+        for host, declaration in declarations.items():
+            if id(declaration) not in self._spellings:
+                self._spellings[id(declaration)] = _spelt(declaration)
+            text = self._spellings[id(declaration)]
+            if text not in self._read:
+                problems = Problems()
+                tree = read(schema.DECLARATION, schema.DECLARATION.name, declaration, problems)
+                self._read[text] = _Reading(tree, problems, _meaning(tree), [])
+            hosts.setdefault(text, []).append(host)
+        return [dataclasses.replace(self._read[text], hosts=names) for text, names in hosts.items()]
 
 
 def _spelt(value: Any, depth: int = 0) -> str:

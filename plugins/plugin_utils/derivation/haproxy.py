@@ -27,7 +27,7 @@ def derive_haproxy(site: Site, gateway: Gateway) -> Derived:
         "haproxy_servers": _servers(site),
         "haproxy_egress_address": str(gateway.egress or ""),
         "haproxy_relay_address": str(gateway.relay or "") if site.relay_networks else "",
-        "haproxy_relay_networks": in_order(site.relay_networks),
+        "haproxy_relay_networks": site.relay_networks_in_order,
         "haproxy_admin_networks": in_order(declared.admin_networks),
         "haproxy_monitoring_networks": in_order(declared.monitoring_networks),
         "haproxy_metrics_port": declared.metrics_port,

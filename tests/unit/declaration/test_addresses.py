@@ -20,7 +20,10 @@ from ansible_collections.postern.mail_gateway.plugins.plugin_utils.addresses imp
     overlapping,
     without_parts,
 )
-from ansible_collections.postern.mail_gateway.plugins.plugin_utils.declaration.validation import validate
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.declaration.tree import Inventory
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.declaration.validation import survey, validate
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.derivation.exchange import derive_servers
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.derivation.hosts import derive_all
 
 
 @st.composite
@@ -139,6 +142,37 @@ def test_four_times_the_entries_cost_four_times_as_much(place: str) -> None:
 
     few, some, many = cost(0) if place != "admin_networks" else cost(1), cost(500), cost(2000)
     assert (many - few) / (some - few) < 4.5
+
+
+def test_relay_clients_cost_the_same_for_one_gateway_and_for_many() -> None:
+    """The list is spelt, read and put in order once for all who share the declaration."""
+
+    def cost(gateways: int, clients: int) -> int:
+        declaration, _ = declared({"smtp.relay_clients": list(hosts(clients))})
+        names = [f"g{number}" for number in range(gateways)]
+        inventory = Inventory(
+            {"gateways": tuple(names), "exchange": ("ex1",)},
+            {
+                "ex1": {"ansible_host": "10.10.0.21"},
+                **{
+                    name: {
+                        "mail_gateway_egress_address": f"10.10.1.{number}",
+                        "mail_gateway_relay_address": f"10.10.2.{number}",
+                    }
+                    for number, name in enumerate(names, 1)
+                },
+            },
+        )
+
+        def work() -> None:
+            found = survey(dict.fromkeys([*names, "ex1"], declaration), inventory)
+            assert found.problems == ()
+            derive_all(found, derive_servers(found), names)
+
+        return counted(work)
+
+    one, many = (cost(gateways, 1000) - cost(gateways, 1) for gateways in (1, 20))
+    assert many / one < 1.2
 
 
 def test_wrong_entries_cost_no_more() -> None:
