@@ -15,9 +15,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "integration"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks import firewall, reloads, tasks, throughput
+from benchmarks import firewall, reloads, silent, tasks, throughput
 from lab import Lab
 from plays import play
+from strangers import among_strangers
 
 GATEWAYS = {"gw1": "HAProxy 2.6", "gw2": "HAProxy 3.0"}
 MOST_TASKS = 30
@@ -85,10 +86,26 @@ def firewall_part(lab: Lab) -> bool:
     return found.again <= MOST_AGAIN and found.first <= MOST_FIRST
 
 
+def silent_part(lab: Lab) -> bool:
+    kept = True
+    with among_strangers(lab) as strangers:
+        for gateway, version in GATEWAYS.items():
+            addresses = [strangers.address() for _ in range(silent.ADDRESSES + 1)]
+            for found in silent.measure(lab, gateway, addresses, addresses[-1]):
+                times = f"{found.meanwhile * 1000:.1f} ms, before {found.before * 1000:.1f} ms: {found.ratio:.2f}"
+                say(
+                    f"  {version}, {found.protocol:10} {found.held} stand: first byte after {times}"
+                    f" (at most {silent.MOST}); not served {found.refused} of {silent.ASKED} times"
+                )
+                kept &= found.ratio <= silent.MOST and not found.refused
+    return kept
+
+
 PARTS: dict[str, tuple[str, Callable[[Lab], bool]]] = {
     "tasks": ("A run on a converged gateway, against empty tasks", tasks_part),
     "firewall": ("Many firewall rules against few, and against one module run a rule", firewall_part),
     "throughput": ("Throughput, against a bare configuration", throughput_part),
+    "silent": ("Thousands of silent connections, and somebody else", silent_part),
     "reloads": ("Reloads under load", reloads_part),
 }
 
