@@ -42,6 +42,7 @@ ARGUMENTS: dict[str, Any] = {
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         },
     },
+    "organization_settings": {"type": "bool", "default": True},
     "confirm_timeout": {"type": "int", "default": 120},
     "server_addresses": {"type": "list", "elements": "str", "default": []},
     "gateway_addresses": {"type": "list", "elements": "str", "default": []},

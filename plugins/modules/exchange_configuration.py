@@ -35,6 +35,12 @@ options:
     type: str
     choices: [remote, management_shell, present]
     default: remote
+  organization_settings:
+    description:
+      - Whether O(organization_config), O(transport_config) and O(outlook_providers) are looked at from this server. The
+        whole organization has them once, so that one of its servers is enough.
+    type: bool
+    default: true
   confirm_timeout:
     description:
       - How many seconds a change may take until the server shows it, before that is a failure. All is read from and
@@ -98,6 +104,46 @@ options:
     suboptions:
       properties:
         description: Parameters of C(Set-FrontendTransportService).
+        type: dict
+        default: {}
+  client_access_service:
+    description:
+      - The client access service. C(AutoDiscoverServiceInternalUri) is where computers of the domain ask for
+        Autodiscover.
+    type: dict
+    suboptions:
+      properties:
+        description: Parameters of C(Set-ClientAccessService), which is C(Set-ClientAccessServer) before Exchange 2016.
+        type: dict
+        default: {}
+  organization_config:
+    description: The organization's own settings.
+    type: dict
+    suboptions:
+      properties:
+        description: Parameters of C(Set-OrganizationConfig).
+        type: dict
+        default: {}
+  transport_config:
+    description: The organization's limits and settings of transport.
+    type: dict
+    suboptions:
+      properties:
+        description: Parameters of C(Set-TransportConfig).
+        type: dict
+        default: {}
+  outlook_providers:
+    description: What Autodiscover tells Outlook by protocol. None is created or removed.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: Its name, V(EXCH), V(EXPR) or V(WEB) as a rule.
+        type: str
+        required: true
+      properties:
+        description: Parameters of C(Set-OutlookProvider).
         type: dict
         default: {}
   imap:
@@ -221,6 +267,16 @@ EXAMPLES = r"""
         properties:
           RemoteIPRanges:
             add: [10.10.0.21, 10.10.0.22]
+
+- name: Computers of the domain ask the gateway's name for Autodiscover, and messages may have 50 MB everywhere
+  postern.mail_gateway.exchange_configuration:
+    client_access_service:
+      properties:
+        AutoDiscoverServiceInternalUri: https://autodiscover.example.com/Autodiscover/Autodiscover.xml
+    transport_config:
+      properties:
+        MaxReceiveSize: 50MB
+        MaxSendSize: 50MB
 
 - name: The server answers clients that a director sends to it
   postern.mail_gateway.exchange_configuration:

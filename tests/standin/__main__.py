@@ -95,7 +95,7 @@ def _adapter(options: argparse.Namespace) -> None:
 
 
 def _manage(options: argparse.Namespace) -> None:
-    from . import windows  # noqa: F401 (its cmdlets are known from here on)
+    from . import organization, windows  # noqa: F401 (their cmdlets are known from here on)
     from .management import Management
 
     Management(options.directory, options.organisation).serve(sys.stdin, sys.stdout)

@@ -23,7 +23,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
-from . import clixml, controllers, languages, published, quantities, state, store
+from . import bounds, clixml, controllers, languages, published, quantities, state, store
 from . import values as v
 from .clixml import Item, Scalar, Thing
 from .journal import Journal
@@ -433,6 +433,8 @@ def converted(call: Call, present: dict[str, Any], leave: tuple[str, ...] = ()) 
             result[name] = quantities.convert(name, kind, value, present.get(name))
         except quantities.Unfit as problem:
             raise unbound(name, _journalled(value), quantities.full_type(kind), problem) from None
+        if problem := bounds.violated(call.name, name, result[name]):
+            raise invalid(problem)
     return result
 
 
@@ -565,16 +567,6 @@ EXTENDED_RIGHTS = [
     *("ms-Exch-Send-Headers-Organization", "ms-Exch-Send-Headers-Routing", "ms-Exch-Store-Admin", "Send-As"),
     *("Receive-As", "ms-Exch-SMTP-Accept-XOriginalFrom"),
 ]
-# Least and greatest of the published help.
-_BOUNDS = {
-    "MaxHopCount": (1, 500),
-    "MaxLocalHopCount": (0, 50),
-    "MaxInboundConnectionPercentagePerSource": (1, 100),
-    "MaxLogonFailures": (0, 10),
-    "MaxRecipientsPerMessage": (1, 512000),
-}
-_SPANS = {"TarpitInterval": 600, "AuthTarpitInterval": 600, "MaxAcknowledgementDelay": 600}
-_SPANS |= {"ConnectionTimeout": 86400, "ConnectionInactivityTimeout": 86400}
 
 
 def rights_of(permissions: list[dict[str, Any]], identity: str) -> list[dict[str, Any]]:
@@ -639,7 +631,7 @@ def _means(server: Server, raw: dict[str, Any], identity: str) -> bool:
     )
 
 
-def check_connector(server: Server, raw: dict[str, Any]) -> None:  # noqa: C901
+def check_connector(server: Server, raw: dict[str, Any]) -> None:
     """What Exchange checks before it stores a connector. Raises Refusal."""
     name, identity = raw["Name"], connector_identity(server, raw)
     if not str(name).strip() or len(name) > 64 or re.search(r'[\\"\x00-\x1f]', name):
@@ -690,19 +682,9 @@ def check_connector(server: Server, raw: dict[str, Any]) -> None:  # noqa: C901
             "FqdnOnServerAuthException",
             "InvalidOperation",
         )
-    for each, (least, most) in _BOUNDS.items():
-        if each in raw and not least <= int(raw[each]) <= most:
-            raise invalid(f'The property value "{raw[each]}" of {each} is out of its range from {least} to {most}.')
-    for each, seconds in _SPANS.items():
-        if each in raw and v.span(raw[each]) > seconds:
-            raise invalid(f'The property value "{raw[each]}" of {each} is greater than {_clock(seconds)}.')
     if v.span(raw.get("ConnectionInactivityTimeout", "00:05:00")) > v.span(raw.get("ConnectionTimeout", "00:10:00")):
         raise invalid("The ConnectionTimeout value must be greater than the ConnectionInactivityTimeout value.")
     _check_neighbours(server, raw)
-
-
-def _clock(seconds: int) -> str:
-    return f"{seconds // 86400}.00:00:00" if seconds >= 86400 else f"00:{seconds // 60:02}:00"
 
 
 def _check_neighbours(server: Server, raw: dict[str, Any]) -> None:
@@ -1196,9 +1178,6 @@ def set_mail_settings(call: Call) -> list[Any]:
         for name in ("UnencryptedOrTLSBindings", "SSLBindings"):
             if name in wanted and not wanted[name] and not wanted.get("SSLBindings", before["SSLBindings"]):
                 raise invalid(f"The {name} of {title} can't be empty.")
-        for name in ("MaxConnections", "MaxConnectionFromSingleIP", "MaxConnectionsPerUser"):
-            if name in wanted and wanted[name] < (0 if name == "MaxConnectionFromSingleIP" else 1):
-                raise invalid(f'The property value "{wanted[name]}" of {name} is out of its range.')
         if "X509CertificateName" in wanted and not quantities.HOST.fullmatch(
             str(wanted["X509CertificateName"] or "").removeprefix("*.")
         ):
@@ -1479,7 +1458,7 @@ def get_virtual_directory(call: Call) -> list[Any]:
     kind = call.name.partition("-")[2]
     servers = [_target(call, "Server")] if call.has("Server") else call.management.servers()
     found = [_generic(server, kind, raw) for server in servers for raw in server.items(kind)]
-    return _chosen(call, found)
+    return chosen(call, found)
 
 
 @cmdlet("Get-ExchangeCertificate")
@@ -1505,14 +1484,14 @@ def get_shared(call: Call) -> list[Any]:
         )
         item.properties.pop("Server", None)
         found.append(item)
-    return _chosen(call, found)
+    return chosen(call, found)
 
 
-def _chosen(call: Call, found: list[Item]) -> list[Item]:
+def chosen(call: Call, found: list[Item]) -> list[Item]:
     if not call.has("Identity"):
         return found
     wanted = identity_of(call.get("Identity"))
-    chosen = [
+    matching = [
         item
         for item in found
         if any(
@@ -1520,26 +1499,9 @@ def _chosen(call: Call, found: list[Item]) -> list[Item]:
             for name in ("Identity", "Name", "DomainName", "Thumbprint")
         )
     ]
-    if not chosen and "*" not in wanted:
+    if not matching and "*" not in wanted:
         raise not_found(wanted, call.home)
-    return chosen
-
-
-@cmdlet("Get-OrganizationConfig", "Get-TransportConfig")
-def get_organization(call: Call) -> list[Any]:
-    kind = call.name.partition("-")[2]
-    raw = call.home.document.get(kind, {})
-    if kind in published.shapes():
-        name = filled("{ORGANIZATION}", call.home)
-        return [presented(kind, raw, call.home, name)]
-    limits = {"MaxReceiveSize": "10 MB (10,485,760 bytes)", "MaxSendSize": "10 MB (10,485,760 bytes)"}
-    return [
-        Item(
-            "Microsoft.Exchange.Data.Directory.SystemConfiguration.TransportConfigContainer",
-            {**limits, "MaxRecipientEnvelopeLimit": "500", **raw, "Identity": "Transport Settings"},
-            "Transport Settings",
-        )
-    ]
+    return matching
 
 
 @cmdlet("Get-MailboxServer")

@@ -19,6 +19,7 @@ FLAGS = {
     "AuthMechanisms": "None Tls Integrated BasicAuth BasicAuthRequireTLS ExchangeServer ExternalAuthoritative",
     "PermissionGroups": "None AnonymousUsers ExchangeUsers ExchangeServers ExchangeLegacyServers Partners Custom",
     "MessageRateSourceFlags": "None IPAddress User All",
+    "OutlookProviderFlags": "None ServerExclusiveConnect ExternalClientsRequireSSL InternalClientsRequireSSL",
 }
 NAMES = {
     "ProtocolLoggingLevel": "None Verbose",
@@ -32,6 +33,8 @@ NAMES = {
     "MimeTextFormat": "TextOnly HtmlOnly HtmlAndTextAlternative TextEnrichedOnly TextEnrichedAndTextAlternative "
     "BestBodyFormat Tnef",
     "CalendarItemRetrievalOptions": "iCalendar IntranetUrl InternetUrl Custom",
+    "EwsApplicationAccessPolicy": "EnforceAllowList EnforceBlockList",
+    "ShadowMessagePreference": "PreferRemote LocalOnly RemoteOnly",
     "SortOrder": "Ascending Descending",
     "ServiceState": "Inactive Active Draining",
     "ProtocolOption": "Any UseUdpOnly UseTcpOnly",
@@ -187,6 +190,7 @@ ELEMENTS = {
     "SSLBindings": binding,
     "InternalConnectionSettings": connection_setting,
     "ExternalConnectionSettings": connection_setting,
+    "InternalSMTPServers": address_range,
     "ExternalDNSServers": address,
     "InternalDNSServers": address,
 }
@@ -232,7 +236,7 @@ def convert(name: str, kind: str, value: Any, present: Any = None) -> Any:
         return one_of(NAMES[kind], value if value is not None else "")
     if kind == "Boolean":
         return flag(value)
-    if kind == "Int32":
+    if kind in ("Int32", "UInt32"):
         return number(value)
     if kind == "EnhancedTimeSpan":
         return span(value)

@@ -69,7 +69,8 @@ def size(value: Any) -> int:
         raise ValueError("a size such as 36 MB (37,748,736 bytes)")
     if found[3]:
         return int(found[3].replace(",", ""))
-    return int(float(found[1]) * (1 << _UNITS[(found[2] or "B").upper()]))
+    number = int(found[1]) if found[1].isdigit() else float(found[1])
+    return int(number * (1 << _UNITS[(found[2] or "B").upper()]))
 
 
 def size_text(octets: int) -> str:

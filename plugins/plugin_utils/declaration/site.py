@@ -255,6 +255,10 @@ class Site:
         groups = (self.declaration.exchange.group, self.declaration.exchange.legacy_group)
         return frozenset(host for group in groups for host in self.inventory.group(group))
 
+    def is_older(self, host: str) -> bool:
+        """Whether a server is one of the older ones, which only have to take the newer ones' mail."""
+        return host in self.inventory.group(self.declaration.exchange.legacy_group)
+
     @functools.cached_property
     def listens_on_ipv6(self) -> bool:
         """Whether the gateway listens on IPv6: as declared, else wherever it can."""

@@ -36,7 +36,7 @@ def derive_servers(found: Survey) -> dict[str, dict[str, Any]]:
 
 def derive_exchange(site: Site, host: str) -> dict[str, Any]:
     """The role's variables for one server of a sound site. One of the group of older servers gets its smaller part."""
-    older = host in site.inventory.group(site.declaration.exchange.legacy_group)
+    older = site.is_older(host)
     return {
         "exchange_receive_connectors": _older_connectors(site) if older else _connectors(site),
         "exchange_transport": {} if older else _logging(site),

@@ -18,6 +18,8 @@ NAMES = "mail_gateway_derived"
 FIRST_GATEWAYS = "postern_gateways_first"
 SERVERS = "postern_exchange"
 FIRST_SERVERS = "postern_exchange_first"
+ELECTED = "exchange_organization_settings"
+"""The variable by which one server of each site, none of the older ones, has what the whole organization has once."""
 
 
 def derive_all(
@@ -32,6 +34,8 @@ def derive_all(
     gateways = [host for host in listed if host in found.site_of]
     first_gateways = _first_of_each(found, gateways, taking_part)
     first_servers = _first_of_each(found, sorted(servers), taking_part)
+    newer = [host for host in sorted(servers) if not found.site_of[host].is_older(host)]
+    elected = _first_of_each(found, newer, taking_part)
     derived = {}
     for site in found.sites:
         for gateway in site.gateways:
@@ -39,7 +43,7 @@ def derive_all(
             derived[gateway.name] = _entry(derive_gateway(site, gateway), groups)
     for host in sorted(servers):
         groups = [SERVERS, *([FIRST_SERVERS] if host in first_servers else ())]
-        derived[host] = _entry(servers[host], groups)
+        derived[host] = _entry({**servers[host], ELECTED: host in elected}, groups)
     return derived
 
 

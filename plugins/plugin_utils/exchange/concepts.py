@@ -31,11 +31,24 @@ def is_older(version: str, since: str) -> bool:
 
 @dataclass(frozen=True)
 class Call:
-    """A cmdlet, the parameter that says what it is about (the server, or the object), and what it is always told."""
+    """A cmdlet, the parameter that says what it is about (the server, or the object), and what it is always told.
+
+    ``former`` is its name before a version, and that version.
+    """
 
     name: str
     by: str = ""
     always: tuple[tuple[str, Any], ...] = ()
+    former: tuple[str, str] | None = None
+
+    def named(self, version: str) -> str:
+        """Its name in this version."""
+        return self.former[0] if self.former and is_older(version, self.former[1]) else self.name
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All of its names, the newest first."""
+        return (self.name, self.former[0]) if self.former else (self.name,)
 
 
 @dataclass(frozen=True)

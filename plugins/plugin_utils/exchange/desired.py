@@ -75,6 +75,8 @@ def read_desired(arguments: Mapping[str, Any]) -> Desired:
     """
     reader = Reader()
     objects = [one for kind in KINDS for one in _objects(reader, kind, arguments.get(kind.argument))]
+    if not arguments.get("organization_settings", True):  # another server sees to what they all share
+        objects = [one for one in objects if not one.kind.shared]
     ports = frozenset(arguments.get("edge_traversal_ports") or ())
     for port in sorted(ports - {110, 143, 993, 995}):
         text = "but must be one of 110, 143, 993 and 995, the ports of IMAP and POP clients"

@@ -13,7 +13,7 @@ from ...module_utils.values.sentences import listed
 from . import rights
 from .actual import Object, Server
 from .changes import Change, actual_value, changes_of, parameters_of
-from .concepts import Kind, is_older
+from .concepts import Call, Kind, is_older
 from .desired import SERVER_PLACE, DesiredObject
 from .marks import added, is_ours, marked
 from .operations import Difference, Operation, Phase, Plan
@@ -91,7 +91,7 @@ class _Objects:
             if name in self.kind.shown
         ]
         parameters = {call.by: existing.identity, "Confirm": False}
-        self.operations.append(Operation(call.name, parameters, f"{title} is gone", phase=Phase.REMOVE))
+        self._do(call, parameters, f"{title} is gone", Phase.REMOVE)
         lines = tuple(line for change in changes for line in change.lines(change.before, change.raw))
         self.plan.differences.append(Difference(title, lines, None))
 
@@ -112,7 +112,7 @@ class _Objects:
             if entry.first is not None and not is_older(self.server.version, entry.since):
                 parameters.setdefault(entry.name, entry.first)
         what = f"{title} is created"
-        self.operations.append(Operation(call.name, {**parameters, "Confirm": False}, what))
+        self._do(call, {**parameters, "Confirm": False}, what)
         self._set(identity, [change for change in changes if not change.property.new], title)
         given = self._rights(desired, None, changes, identity)
         self.problems += [text for rule in self.kind.rules for text in rule(desired, changes, self.server)]
@@ -186,4 +186,7 @@ class _Objects:
         by = {self.kind.set.by: identity} if self.kind.set.by else {}
         names = listed(sorted(change.property.name for change in changes))
         what = f"{title} have {names}" if self.kind.plural else f"{title} has its {names}"
-        self.operations.append(Operation(self.kind.set.name, {**by, **parameters_of(changes), "Confirm": False}, what))
+        self._do(self.kind.set, {**by, **parameters_of(changes), "Confirm": False}, what)
+
+    def _do(self, call: Call, parameters: Mapping[str, Any], what: str, phase: Phase = Phase.MAKE) -> None:
+        self.operations.append(Operation(call.named(self.server.version), parameters, what, phase=phase))

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from .concepts import Kind
+from .concepts import Call, Kind
 from .desired import Desired
 from .kinds import KINDS
 from .kinds.mail_access import CERTIFICATE_NAME
@@ -78,14 +78,14 @@ def _of_kind(kind: Kind, desired: Desired) -> list[dict[str, Any]]:
         return []
     named = {name for one in desired.of(kind) for name in one.properties} | set(kind.read)
     properties = [*(("Name", "Identity") if kind.key else ()), *sorted(named)]
-    found = [_query(kind.variable, kind.get.name, properties, by=kind.get.by)]
-    found += [_query(PERMISSIONS, part.get.name, list(part.read), each=kind.variable) for part in kind.parts]
+    found = [_query(kind.variable, kind.get, properties, by=kind.get.by)]
+    found += [_query(PERMISSIONS, part.get, list(part.read), each=kind.variable) for part in kind.parts]
     return found
 
 
 def _query(
     name: str,
-    command: str,
+    command: str | Call,
     properties: list[str],
     parameters: Mapping[str, Any] | None = None,
     by: str = "",
@@ -95,11 +95,14 @@ def _query(
     """One question: a cmdlet with parameters, the one that names the server, and the properties that come back.
 
     ``each``: it is asked of each object that this other question found. ``volatile``: what comes back differs from one
-    time to the next.
+    time to the next. ``former`` is what the cmdlet is called where its name isn't known yet: nobody knows the version
+    before the answer.
     """
+    names = command.names if isinstance(command, Call) else (command,)
     return {
         "name": name,
-        "command": command,
+        "command": names[0],
+        "former": names[-1],
         "parameters": dict(parameters or {}),
         "server_parameter": by,
         "properties": properties,

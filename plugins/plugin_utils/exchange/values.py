@@ -160,6 +160,17 @@ def read_path(value: Any) -> Name:
     return Name(text.lower().rstrip("\\"), text)
 
 
+_URL = re.compile(r"(https?://[^/?#\s]+)([^\s]*)", re.ASCII | re.IGNORECASE)
+
+
+def read_url(value: Any) -> Name:
+    """The URL of a web service: the case of its host doesn't matter, that of its path does."""
+    found = _URL.fullmatch(read_text(value).strip())
+    if not found:
+        raise Unfit("but must be a URL such as https://mail.example.com/path")
+    return Name(found[1].lower() + found[2], found[0])
+
+
 def _or_unlimited(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
     def reader(value: Any) -> Any:
         if isinstance(value, str) and value.strip().lower() == UNLIMITED.lower():
@@ -186,7 +197,7 @@ def read_size(value: Any) -> int:
     if isinstance(value, str):
         if found := _WITH_BYTES.fullmatch(value):
             return int(re.sub(r"[^0-9]", "", found[1]))
-        if found := re.fullmatch(r"\s*([0-9]{1,18})\s*([KMGT]?B?)\s*", value, re.ASCII | re.IGNORECASE):
+        if found := re.fullmatch(r"\s*([0-9]{1,19})\s*([KMGT]?B?)\s*", value, re.ASCII | re.IGNORECASE):
             unit = found[2].upper()
             if unit in _UNITS:
                 return int(found[1]) * _UNITS[unit]
@@ -282,6 +293,7 @@ COUNT_OR_UNLIMITED = ValueType("whole number or Unlimited", _or_unlimited(read_i
 TEXT = ValueType("text", read_text, _as_it_is)
 NAME = ValueType("name", read_name, _spelling)
 NAMES = ValueType("list of texts", read_name, _spelling, many=True)
+URL = ValueType("URL", read_url, _spelling)
 PATH = ValueType("local path", read_path, _spelling)
 SIZE = ValueType("size", read_size, write_size)
 SIZE_OR_UNLIMITED = ValueType("size or Unlimited", _or_unlimited(read_size), write_size)

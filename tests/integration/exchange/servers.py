@@ -49,6 +49,12 @@ def sessions(lab: Lab, server: str, kind: str = "session_opened") -> int:
     return len(lab.exchange(server, "events", "--management", "--kind", kind).splitlines())
 
 
+def cmdlets(lab: Lab, server: str) -> list[str]:
+    """The names of all cmdlets that were called on a server, in order."""
+    lines = lab.exchange(server, "events", "--management", "--kind", "cmdlet").splitlines()
+    return [str(json.loads(line)["name"]) for line in lines]
+
+
 def dialogue(lab: Lab, server: str, host: str, source: str = "", recipient: str = ELSEWHERE, **more: Any) -> Any:
     """Send one mail straight to a server's port 25; return the answers, and the connector where it was accepted."""
     probe = {**smtp(lab, "gw1", "inside", recipient), "connect": lab.address(server, "inside"), **more}

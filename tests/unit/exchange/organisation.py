@@ -26,6 +26,7 @@ from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.desi
     accounts_of,
     read_desired,
 )
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.kinds import KINDS
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.kinds.receive_connectors import (
     RECEIVE_CONNECTOR,
 )
@@ -166,6 +167,23 @@ def fresh(name: str = "EX1", version: str = "2019") -> dict[str, Any]:
             {"IntraOrgConnectorProtocolLoggingLevel": "None", "ReceiveProtocolLogMaxAge": "30.00:00:00"}
         ],
         "exchange_frontend_transport": [{"IntraOrgConnectorProtocolLoggingLevel": "None"}],
+        "exchange_client_access_service": [
+            {
+                "AutoDiscoverServiceInternalUri": f"https://{name.lower()}.example.com/Autodiscover/Autodiscover.xml",
+                "AutoDiscoverSiteScope": ["Default-First-Site-Name"],
+            }
+        ],
+        "exchange_organization_config": [{"MapiHttpEnabled": True, "EwsEnabled": None, "EwsAllowList": None}],
+        "exchange_transport_config": [
+            {
+                "MaxReceiveSize": "10 MB (10,485,760 bytes)",
+                "InternalSMTPServers": [],
+                "MaxRecipientEnvelopeLimit": "500",
+            }
+        ],
+        "exchange_outlook_providers": [
+            {"Name": one, "Identity": one, "CertPrincipalName": None, "TTL": 1} for one in ("EXCH", "EXPR", "WEB")
+        ],
         "services": [
             {"Name": service, "Status": "Stopped", "StartType": "Manual"}
             for service in ("MSExchangeImap4", "MSExchangeIMAP4BE", "MSExchangePop3", "MSExchangePOP3BE")
@@ -315,14 +333,14 @@ class Machine:
                 if entry["Name"] == parameters["Name"]:
                     entry["EdgeTraversalPolicy"] = parameters["EdgeTraversalPolicy"]
         else:
-            name = {
-                "Set-ImapSettings": "exchange_imap",
-                "Set-PopSettings": "exchange_pop",
-                "Set-TransportService": "exchange_transport",
-                "Set-FrontendTransportService": "exchange_frontend_transport",
-            }[command]
-            assert (parameters.pop("Server", None) or parameters.pop("Identity")) == self.state["server"]["Name"]
-            self.state[name][0].update(self.texts(parameters))
+            (kind,) = [one for one in KINDS if command in one.set.names]
+            objects = self.state[kind.variable]
+            by = parameters.pop(kind.set.by) if kind.set.by else ""
+            if kind.key:
+                self.found(objects, by).update(self.texts(parameters))
+            else:
+                assert by == ("" if kind.shared else self.state["server"]["Name"])
+                objects[0].update(self.texts(parameters))
 
     def run_connector(self, command: str, parameters: dict[str, Any], identity: str) -> None:
         connectors = self.state["exchange_receive_connectors"]

@@ -12,6 +12,7 @@ from tools.declared import DROP, declared, derive_exchange
 
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.declaration.validation import survey
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.derivation.exchange import derive_servers
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.derivation.hosts import derive_all
 
 ELSEWHERE = {
     "groups.gateways": ["gw1", "gw2", "gw3"],
@@ -113,6 +114,24 @@ def test_a_server_of_two_sites_takes_mail_from_the_gateways_of_both() -> None:
     assert set(servers) == {"ex1", "ex2", "ex9"}
     assert servers["ex1"] == derived()
     assert ranges(servers["ex9"])["Mail gateway"] == ["10.99.0.11"]
+
+
+@pytest.mark.parametrize(
+    ("taking_part", "elected"),
+    [
+        ({"gw1", "ex1", "ex2", "old1"}, ["ex1"]),
+        ({"ex2"}, ["ex2"]),
+        ({"old1"}, ["ex1"]),  # which doesn't take part: an older server has other parameters
+    ],
+)
+def test_one_server_of_a_site_is_elected_for_what_the_organization_has(
+    taking_part: set[str], elected: list[str]
+) -> None:
+    declaration, inventory = declared(OLDER)
+    found = survey(dict.fromkeys(("gw1", "gw2", "ex1", "ex2", "old1"), declaration), inventory)
+    hosts = derive_all(found, derive_servers(found), taking_part)
+    assert "old1" in hosts
+    assert [host for host, one in hosts.items() if one["variables"].get("exchange_organization_settings")] == elected
 
 
 @settings(max_examples=40, deadline=None)

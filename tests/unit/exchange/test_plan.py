@@ -501,7 +501,7 @@ def desired(draw: Any) -> list[dict[str, Any]]:
             st.fixed_dictionaries(
                 {},
                 optional={
-                    "MaxMessageSize": st.sampled_from(["25MB", 1024, "36 MB (37,748,736 bytes)"]),
+                    "MaxMessageSize": st.sampled_from(["25MB", 65536, "36 MB (37,748,736 bytes)"]),
                     "TarpitInterval": st.sampled_from(["00:00:00", "0:1"]),
                     "MaxInboundConnectionPerSource": st.sampled_from([5, "unlimited"]),
                     "PermissionGroups": st.lists(st.sampled_from(["AnonymousUsers", "ExchangeUsers"])),

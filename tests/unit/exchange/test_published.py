@@ -41,14 +41,14 @@ def known(command: str, parameter: str, version: str) -> bool:
 def emitted(kind: Kind, version: str) -> Iterator[tuple[str, str]]:
     """Each cmdlet and parameter that a kind can send to a server of a version."""
     for call in kind.calls:
-        yield from ((call.name, name) for name in (call.by, *dict(call.always)) if name)
-    yield kind.set.name, "Confirm"
+        yield from ((call.named(version), name) for name in (call.by, *dict(call.always)) if name)
+    yield kind.set.named(version), "Confirm"
     if kind.new and kind.remove:
         yield from ((call.name, "Confirm") for call in (kind.new, kind.remove))
         yield kind.new.name, kind.key
     for entry in kind.properties:
         if VERSIONS.index(entry.since) <= VERSIONS.index(version):
-            yield kind.set.name, entry.name
+            yield kind.set.named(version), entry.name
             if kind.new and entry.new:
                 yield kind.new.name, entry.name
 
@@ -70,7 +70,7 @@ def test_no_property_is_kept_from_a_version_that_has_it(kind: Kind, version: str
         entry.name
         for entry in kind.properties
         if VERSIONS.index(entry.since) > VERSIONS.index(version)
-        and known(kind.set.name, entry.name, version)
+        and known(kind.set.named(version), entry.name, version)
         and entry.name != "EnableGSSAPIAndNTLMAuth"
     ]
     assert withheld == []
@@ -113,7 +113,7 @@ def test_every_command_of_the_tables_is_on_the_scripts_lists() -> None:
     lists = re.findall(r"^\$\w+Commands = @\((.*?)^\)", engine, re.MULTILINE | re.DOTALL)
     allowed = {name for part in lists for name in re.findall(r"'([A-Z]\w+-\w+)'", part)}
     assert len(lists) == 2
-    needed = {call.name for kind in KINDS for call in kind.calls}
+    needed = {name for kind in KINDS for call in kind.calls for name in call.names}
     assert needed <= allowed
     functions = set(re.findall(r"^function ([A-Z]\w+-\w+)", scripts.read("windows.ps1"), re.MULTILINE))
     assert allowed <= set(PUBLISHED) | OWN | functions

@@ -9,10 +9,12 @@ import pytest
 from organisation import Machine, certificate, connector, converged, planned, relay_connector
 from shell import Action, Windows, over_powershell
 
-from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.kinds.receive_connectors import (
-    RECEIVE_CONNECTOR,
-)
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.concepts import Kind, Property
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.kinds import KINDS
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.refusals import Refused
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.values import SPAN
+from standin import bounds, quantities
+from standin import published as standin_help
 
 AROUND = {"server_addresses": ["10.0.0.21"], "gateway_addresses": ["10.0.0.11"], "relay_addresses": ["10.0.0.25"]}
 
@@ -139,24 +141,65 @@ def test_a_name_that_is_there_already_is_nobodys_business() -> None:
 
 # --- bounds ----------------------------------------------------------------------------------------------------------
 
-BOUNDED = [entry for entry in RECEIVE_CONNECTOR.properties if entry.bounds]
+BOUNDED = [(kind, entry) for kind in KINDS for entry in kind.properties if entry.bounds]
+everything_bounded = pytest.mark.parametrize(
+    ("kind", "entry"), BOUNDED, ids=[f"{kind.argument}-{entry.name}" for kind, entry in BOUNDED]
+)
 
 
-@pytest.mark.parametrize("entry", BOUNDED, ids=lambda entry: entry.name)
-def test_published_bounds_are_held_before_the_server_is_asked(entry: Any) -> None:
-    least, most = map(entry.type.read, entry.bounds)
-    for exact, fits in ((least, True), (most, True), (most + 1, False), (least - 1, False)):
-        if exact < 0 and not isinstance(entry.bounds[0], int):
-            continue  # no such span
-        value = entry.type.write(exact)
-        desired = [{"name": "Default Frontend EX1", "properties": {entry.name: value}}]
+def asked(kind: Kind, name: str, value: Any) -> dict[str, Any]:
+    """What the module is told of one property of one object that there is."""
+    object_ = {"properties": {name: value}}
+    if kind.key:
+        there = {"exchange_receive_connectors": "Default Frontend EX1", "exchange_outlook_providers": "EXPR"}
+        return {kind.argument: [{"name": there[kind.variable], **object_}]}
+    return {kind.argument: object_}
+
+
+def around(entry: Property) -> list[tuple[Any, bool]]:
+    """The bounds of a property and their neighbours, as variables have them, and whether they are within."""
+    least, most = map(entry.type.read, entry.bounds or ())
+    step = 10**7 if entry.type is SPAN else 1  # a second
+    values = ((least, True), (most, True), (most + step, False), (least - step, False))
+    there_is = isinstance((entry.bounds or "")[0], int)  # but no size or span below nothing
+    return [(entry.type.write(exact), fits) for exact, fits in values if exact >= 0 or there_is]
+
+
+@everything_bounded
+def test_published_bounds_are_held_before_the_server_is_asked(kind: Kind, entry: Property) -> None:
+    assert entry.bounds
+    for value, fits in around(entry):
         machine = Machine()
-        machine.state["exchange_receive_connectors"][2].setdefault(entry.name, value)
+        for shown in machine.state[kind.variable]:
+            shown.setdefault(entry.name, value)
         if fits:
-            planned(machine, receive_connectors=desired)
+            planned(machine, **asked(kind, entry.name, value))
         else:
-            (sentence,) = refused(machine, receive_connectors=desired)
+            (sentence,) = refused(machine, **asked(kind, entry.name, value))
             assert sentence.endswith(f"but must be from {entry.bounds[0]} to {entry.bounds[1]}.")
+
+
+@everything_bounded
+def test_the_server_refuses_what_is_out_of_bounds_and_nothing_else(kind: Kind, entry: Property) -> None:
+    """The stand-in's own reading of the help is the same."""
+    cmdlet = kind.set.name
+    for value, fits in around(entry):
+        try:
+            taken = quantities.convert(entry.name, the_type(cmdlet, entry.name), value)
+            problem = bounds.violated(cmdlet, entry.name, taken)
+        except quantities.Unfit as unfit:
+            problem = str(unfit)  # more than the parameter's type holds
+        assert bool(problem) != fits, (value, problem)
+
+
+def the_type(cmdlet: str, parameter: str) -> str:
+    return str(standin_help.parameters(cmdlet, "SE")[parameter]["type"])
+
+
+@pytest.mark.parametrize("cmdlet", sorted(bounds.BOUNDS))
+def test_every_bound_that_the_server_has_is_published_to_variables(cmdlet: str) -> None:
+    (kind,) = [kind for kind in KINDS if cmdlet in {call.name for call in (kind.new, kind.set) if call}]
+    assert set(bounds.BOUNDS[cmdlet]) == {entry.name for entry in kind.properties if entry.bounds}
 
 
 # --- what a session shows --------------------------------------------------------------------------------------------

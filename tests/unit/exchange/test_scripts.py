@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from organisation import ANONYMOUS, RELAY, relay_connector
+from organisation import ANONYMOUS, RELAY, VERSIONS, relay_connector
 from shell import Action, Windows, over_powershell
 
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange import scripts
@@ -51,6 +51,16 @@ def test_no_script_makes_script_of_text() -> None:
     text = "".join(scripts.read(name) for name in scripts.SCRIPTS)
     assert not re.search(r"(?i)invoke-expression|\biex\b|scriptblock\]|\bAddScript\b|(?<!Get)-Command ", text)
     assert scripts.read(scripts.BOOTSTRAP).count("[scriptblock]::Create($script)") == 1
+
+
+def test_a_cmdlet_is_called_by_the_name_that_the_session_has(windows: Windows) -> None:
+    about = {**windows.state["server"], "AdminDisplayVersion": VERSIONS["2013"]}
+    windows.write({**windows.state, "server": about})
+    properties = {"AutoDiscoverServiceInternalUri": "https://mail.example.com/Autodiscover/Autodiscover.xml"}
+    action = Action(over_powershell(windows), check_mode=True)
+    result = action.configure(client_access_service={"properties": properties})
+    assert result["operations"] == ["client access service of EX1 has its AutoDiscoverServiceInternalUri"]
+    assert {"command": "Get-ClientAccessServer", "Identity": "EX1"} in windows.calls
 
 
 def test_a_relay_connector_is_made_confirmed_and_left_alone(windows: Windows) -> None:
@@ -142,6 +152,7 @@ def test_a_command_that_is_not_on_the_list_is_not_run(windows: Windows) -> None:
             {
                 "name": "x",
                 "command": "Get-ChildItem",
+                "former": "Get-ChildItem",
                 "parameters": {},
                 "server_parameter": "",
                 "properties": ["Name"],

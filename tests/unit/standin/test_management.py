@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from standin_client import Dialogue, Standin
 
-from standin import published, store, windows
+from standin import organization, published, store, windows
 from standin.clixml import Item, Thing
 from standin.connectors import choose
 from standin.fresh import fresh
@@ -23,7 +23,8 @@ from standin.state import load
 
 ANONYMOUS = "NT AUTHORITY\\ANONYMOUS LOGON"
 RELAY = "ms-Exch-SMTP-Accept-Any-Recipient"
-assert windows  # its cmdlets are known once it is imported
+assert organization  # its cmdlets, as those of windows, are known once it is imported
+assert windows
 
 
 class Shell:
@@ -654,3 +655,41 @@ def test_what_one_controller_was_told_the_other_learns_later(shell: Shell, monke
     monkeypatch.setattr("standin.controllers.time.time", lambda: now + 60)
     assert later("Get-ReceiveConnector", Identity="EX1\\Relay")
     assert "isn't available" in shell.refused("Get-ExchangeServer", DomainController="dc9.example.test")["Message"]
+
+
+# What the organization has once
+
+
+def test_every_server_shows_what_the_organization_has(two: Shell, tmp_path: Path) -> None:
+    two("Set-TransportConfig", MaxReceiveSize="50MB", InternalSMTPServers={"Add": "10.1.1.11"})
+    two("Set-OrganizationConfig", MapiHttpEnabled=False)
+    two("Set-OutlookProvider", Identity="expr", CertPrincipalName="msstd:*.example.test")
+    other = Shell(tmp_path / "ex2", tmp_path)
+    for shell in (two, other):
+        shown = shell.one("Get-TransportConfig")
+        assert (shown["MaxReceiveSize"], shown["MaxSendSize"]) == (
+            "50 MB (52,428,800 bytes)",
+            "10 MB (10,485,760 bytes)",
+        )
+        assert shown["InternalSMTPServers"] == ["10.1.1.11"]
+        assert shell.one("Get-OrganizationConfig")["MapiHttpEnabled"] is False
+        providers = {one["Name"]: one["CertPrincipalName"] for one in shell("Get-OutlookProvider")}
+        assert providers == {"EXCH": None, "EXPR": "msstd:*.example.test", "WEB": None}
+
+
+def test_what_the_help_bounds_is_bounded(shell: Shell) -> None:
+    for cmdlet, parameters in (
+        ("Set-TransportConfig", {"ShadowHeartbeatRetryCount": 16}),
+        ("Set-OrganizationConfig", {"SCLJunkThreshold": 10}),
+        ("Set-ImapSettings", {"MaxCommandSize": 1023}),
+        ("Set-PopSettings", {"AuthenticatedConnectionTimeout": "00:00:29"}),
+        ("Set-TransportService", {"Identity": "EX1", "MessageExpirationTimeout": "91.00:00:00"}),
+        ("Set-ReceiveConnector", {"Identity": "EX1\\Default EX1", "MaxMessageSize": "63KB"}),
+    ):
+        assert "is out of its range from" in shell.refused(cmdlet, **parameters)["Message"]
+
+
+def test_a_provider_is_there_or_not(shell: Shell) -> None:
+    assert "couldn't be found" in shell.refused("Set-OutlookProvider", Identity="EXPT", TTL=2)["Message"]
+    shell("Set-OutlookProvider", Identity="EXCH", TTL=1)
+    assert "no settings of 'EXCH' have been modified" in shell.warnings[0]

@@ -12,11 +12,23 @@ from __future__ import annotations
 from typing import Any
 
 from ..concepts import Kind
+from .client_access import CLIENT_ACCESS_SERVICE, OUTLOOK_PROVIDER
 from .mail_access import IMAP, POP
+from .organization import ORGANIZATION_CONFIG, TRANSPORT_CONFIG
 from .receive_connectors import RECEIVE_CONNECTOR
 from .transport import FRONTEND_TRANSPORT, TRANSPORT
 
-KINDS: tuple[Kind, ...] = (RECEIVE_CONNECTOR, TRANSPORT, FRONTEND_TRANSPORT, IMAP, POP)
+KINDS: tuple[Kind, ...] = (
+    RECEIVE_CONNECTOR,
+    TRANSPORT_CONFIG,
+    TRANSPORT,
+    FRONTEND_TRANSPORT,
+    ORGANIZATION_CONFIG,
+    CLIENT_ACCESS_SERVICE,
+    OUTLOOK_PROVIDER,
+    IMAP,
+    POP,
+)
 """In the order in which they are planned and applied."""
 
 

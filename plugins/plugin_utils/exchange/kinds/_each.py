@@ -11,6 +11,12 @@ from typing import Any
 from ..concepts import Property
 from ..values import ValueType, choice
 
+#: What the help publishes for counts, sizes of logs and their age.
+COUNT = (1, 2147483647)
+LOG_SIZE = ("1B", "9223372036854775807B")
+LOG_AGE = ("00:00:00", "24855.03:14:07")
+DAY = ("00:00:01", "1.00:00:00")
+
 LOGGING_LEVEL = choice("logging level", "None", "Verbose")
 
 

@@ -12,7 +12,7 @@ from ....module_utils.values.sentences import show
 from ..certificates import why_not
 from ..concepts import Call, Effect, Kind, Property
 from ..values import BINDINGS, BOOLEAN, INTEGER, NAME, NAMES, PATH, SIZE_OR_UNLIMITED, SPAN, TEXT, choice
-from ._each import several
+from ._each import COUNT, several
 
 if TYPE_CHECKING:
     from ..actual import Server
@@ -49,9 +49,12 @@ _MAIL_ACCESS = (
     Property("OwaServerUrl", NAME),
     *several(NAMES, "ExternalConnectionSettings InternalConnectionSettings"),
     *several(BINDINGS, "SSLBindings UnencryptedOrTLSBindings"),
-    *several(SPAN, "AuthenticatedConnectionTimeout PreAuthenticatedConnectionTimeout"),
+    # The help's "1:00:00" is a day: "Set connection limits for IMAP4" has 86,400 seconds.
+    Property("AuthenticatedConnectionTimeout", SPAN, bounds=("00:00:30", "1.00:00:00")),
+    Property("PreAuthenticatedConnectionTimeout", SPAN, bounds=("00:00:30", "01:00:00")),
     *several(BOOLEAN, "EnableExactRFC822Size EnforceCertificateErrors ProtocolLogEnabled SuppressReadReceipt"),
-    *several(INTEGER, "MaxCommandSize MaxConnectionFromSingleIP MaxConnections MaxConnectionsPerUser ProxyTargetPort"),
+    *several(INTEGER, "MaxConnectionFromSingleIP MaxConnections MaxConnectionsPerUser", bounds=COUNT),
+    Property("ProxyTargetPort", INTEGER),
 )
 
 
@@ -74,7 +77,11 @@ IMAP = Kind(
     plural=True,
     get=Call("Get-ImapSettings", by="Server"),
     set=Call("Set-ImapSettings", by="Server"),
-    properties=(*_MAIL_ACCESS, Property("ShowHiddenFoldersEnabled", BOOLEAN)),
+    properties=(
+        *_MAIL_ACCESS,
+        Property("MaxCommandSize", INTEGER, bounds=(1024, 16384)),
+        Property("ShowHiddenFoldersEnabled", BOOLEAN),
+    ),
     effects=(Effect(services=("MSExchangeIMAP4", "MSExchangeIMAP4BE"), component="ImapProxy"),),
     rules=(has_its_certificate,),
 )
@@ -84,7 +91,11 @@ POP = Kind(
     plural=True,
     get=Call("Get-PopSettings", by="Server"),
     set=Call("Set-PopSettings", by="Server"),
-    properties=(*_MAIL_ACCESS, Property("MessageRetrievalSortOrder", choice("order", "Ascending", "Descending"))),
+    properties=(
+        *_MAIL_ACCESS,
+        Property("MaxCommandSize", INTEGER, bounds=(40, 1024)),
+        Property("MessageRetrievalSortOrder", choice("order", "Ascending", "Descending")),
+    ),
     effects=(Effect(services=("MSExchangePOP3", "MSExchangePOP3BE"), component="PopProxy"),),
     rules=(has_its_certificate,),
 )

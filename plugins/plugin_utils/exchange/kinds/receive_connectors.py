@@ -26,7 +26,7 @@ from ..values import (
     choice,
     flags,
 )
-from ._each import LOGGING_LEVEL, several
+from ._each import COUNT, DAY, LOGGING_LEVEL, several
 
 if TYPE_CHECKING:
     from ..actual import Server
@@ -152,14 +152,14 @@ RECEIVE_CONNECTOR = Kind(
             "RejectSingleLabelRecipientDomains",
             "2016",
         ),
-        *several(SPAN, "ConnectionInactivityTimeout ConnectionTimeout", bounds=("00:00:01", "1.00:00:00")),
+        *several(SPAN, "ConnectionInactivityTimeout ConnectionTimeout", bounds=DAY),
         *several(SPAN, "MaxAcknowledgementDelay TarpitInterval", bounds=("00:00:00", "00:10:00")),
         Property("AuthTarpitInterval", SPAN, "2016", bounds=("00:00:00", "00:10:00")),
-        *several(SIZE, "MaxHeaderSize MaxMessageSize"),
-        *several(
-            COUNT_OR_UNLIMITED,
-            "MaxInboundConnection MaxInboundConnectionPerSource MaxProtocolErrors MessageRateLimit",
-        ),
+        Property("MaxHeaderSize", SIZE, bounds=("1B", "2147483647B")),
+        Property("MaxMessageSize", SIZE, bounds=("64KB", "2147483647B")),
+        *several(COUNT_OR_UNLIMITED, "MaxInboundConnection MessageRateLimit", bounds=COUNT),
+        Property("MaxInboundConnectionPerSource", COUNT_OR_UNLIMITED, bounds=(1, 10000)),
+        Property("MaxProtocolErrors", COUNT_OR_UNLIMITED, bounds=(0, 2147483647)),
         Property("MaxHopCount", INTEGER, bounds=(1, 500)),
         Property("MaxInboundConnectionPercentagePerSource", INTEGER, bounds=(1, 100)),
         Property("MaxLocalHopCount", INTEGER, bounds=(0, 50)),

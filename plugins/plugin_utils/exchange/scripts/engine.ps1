@@ -10,6 +10,10 @@ $ExchangeCommands = @(
     'Get-ImapSettings', 'Set-ImapSettings', 'Get-PopSettings', 'Set-PopSettings'
     'Get-TransportService', 'Set-TransportService'
     'Get-FrontendTransportService', 'Set-FrontendTransportService'
+    'Get-TransportConfig', 'Set-TransportConfig', 'Get-OrganizationConfig', 'Set-OrganizationConfig'
+    # The second pair is what Exchange calls the first one before 2016.
+    'Get-ClientAccessService', 'Set-ClientAccessService', 'Get-ClientAccessServer', 'Set-ClientAccessServer'
+    'Get-OutlookProvider', 'Set-OutlookProvider'
     'Get-ServerComponentState', 'Set-ServerComponentState'
     'Get-ExchangeDiagnosticInfo', 'Get-ExchangeCertificate'
 )
@@ -185,9 +189,11 @@ function Invoke-Query {
     $users = @{}
     $parameters = ConvertTo-ParameterTable $Query.parameters
     if ($Query.server_parameter) { $parameters[$Query.server_parameter] = $Server }
+    $name = $Query.command
+    if ($Query.former -ne $name -and -not (Get-Command -Name $name -ErrorAction SilentlyContinue)) { $name = $Query.former }
     try {
         if (-not $Query.each) {
-            foreach ($found in @(Invoke-Command51 $Query.command $parameters)) {
+            foreach ($found in @(Invoke-Command51 $name $parameters)) {
                 if ($null -eq $found) { continue }
                 $table = Select-PlainProperty $found $Query.properties
                 $null = $objects.Add($table)
@@ -196,7 +202,7 @@ function Invoke-Query {
         } else {
             foreach ($source in $Read[$Query.each]['objects']) {
                 $parameters['Identity'] = Get-PermissionIdentity $source
-                foreach ($found in @(Invoke-Command51 $Query.command $parameters)) {
+                foreach ($found in @(Invoke-Command51 $name $parameters)) {
                     if ($null -eq $found) { continue }
                     $table = Select-PlainProperty $found $Query.properties
                     $table['Of'] = $source['Identity']
@@ -206,7 +212,7 @@ function Invoke-Query {
             }
         }
     } catch {
-        return @{ objects = @(); texts = @(); error = (ConvertTo-ErrorTable $_ $Query.command) }
+        return @{ objects = @(); texts = @(); error = (ConvertTo-ErrorTable $_ $name) }
     }
     @{ objects = $objects.ToArray(); texts = $texts.ToArray(); users = @($users.Keys) }
 }

@@ -12,6 +12,7 @@ from servers import (
     ONE,
     RELAY,
     change,
+    cmdlets,
     configure,
     imap_capabilities,
     outcome,
@@ -22,6 +23,7 @@ from servers import (
 
 from lab import Lab
 from lab.hosts import fresh_state
+from lab.topology import EXCHANGE
 
 pytestmark = pytest.mark.usefixtures("given_back")
 
@@ -29,6 +31,31 @@ pytestmark = pytest.mark.usefixtures("given_back")
 def done(run: Any) -> Any:
     assert run.status == 0, run.output
     return run
+
+
+def test_what_the_organization_has_is_set_by_one_server_and_shown_by_all(lab: Lab) -> None:
+    variables: dict[str, Any] = {
+        "exchange_organization_config": {"properties": {"MapiHttpEnabled": False}},
+        "exchange_transport_config": {"properties": {"MaxReceiveSize": "50MB", "InternalSMTPServers": ["10.99.0.11"]}},
+        "exchange_outlook_providers": [{"name": "EXPR", "properties": {"CertPrincipalName": "msstd:*.example.test"}}],
+        "exchange_client_access_service": {
+            "properties": {"AutoDiscoverServiceInternalUri": "https://autodiscover.example.test/Autodiscover/a.xml"}
+        },
+    }
+    shared = ("Set-OrganizationConfig", "Set-TransportConfig", "Set-OutlookProvider")
+    before = {server: cmdlets(lab, server) for server in EXCHANGE}
+    checked = done(configure("--check", "--diff", **variables))
+    assert checked.output.count("-  MapiHttpEnabled: True") == 1
+    done(configure(**variables))
+    called = {server: cmdlets(lab, server)[len(before[server]) :] for server in EXCHANGE}
+    assert {server: [called[server].count(name) for name in shared] for server in EXCHANGE} == {
+        "ex1": [1, 1, 1],
+        "ex2": [0, 0, 0],
+    }
+    assert [called[server].count("Set-ClientAccessService") for server in EXCHANGE] == [1, 1]
+    for server in EXCHANGE:
+        assert state(lab, server)["OrganizationConfig"]["MapiHttpEnabled"] is False
+    assert done(configure(**variables)).changed == 0
 
 
 def test_what_leaves_the_declaration_goes_and_what_is_others_stays(lab: Lab, declaration: dict[str, Any]) -> None:

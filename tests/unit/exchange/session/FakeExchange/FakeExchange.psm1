@@ -50,6 +50,13 @@ function Get-ExchangeServer {
     (Read-State).server
 }
 
+function Get-ClientAccessServer {
+    # As a session before 2016 has it, and no Get-ClientAccessService.
+    [CmdletBinding()] param($Identity)
+    Write-Call 'Get-ClientAccessServer' $PSBoundParameters
+    [pscustomobject]@{ AutoDiscoverServiceInternalUri = [uri]'https://ex1.example.com/Autodiscover/Autodiscover.xml' }
+}
+
 function Get-ReceiveConnector {
     [CmdletBinding()] param($Server, $Identity)
     Write-Call 'Get-ReceiveConnector' $PSBoundParameters
@@ -151,7 +158,7 @@ function Get-NetFirewallApplicationFilter {
 }
 
 Export-ModuleMember -Function @(
-    'Get-ExchangeServer', 'Get-ReceiveConnector', 'New-ReceiveConnector', 'Set-ReceiveConnector', 'Remove-ReceiveConnector'
+    'Get-ExchangeServer', 'Get-ClientAccessServer', 'Get-ReceiveConnector', 'New-ReceiveConnector', 'Set-ReceiveConnector', 'Remove-ReceiveConnector'
     'Get-ADPermission', 'Add-ADPermission', 'Get-ExchangeDiagnosticInfo', 'Get-Service'
     'Get-NetFirewallPortFilter', 'Get-NetFirewallRule', 'Get-NetFirewallApplicationFilter'
 )
