@@ -53,12 +53,29 @@ def origin(pid: int | None = None) -> Origin | None:
         environment = _environment(current)
         parts = environment.get("SSH_CONNECTION", "").split()
         if len(parts) == 4 and parts[1].isdecimal() and parts[3].isdecimal():
-            account = environment.get("LOGNAME") or environment.get("USER", "")
             # An IPv4 client of a socket for both families shows as ::ffff:192.0.2.1.
             address, local = (text.removeprefix("::ffff:") if "." in text else text for text in (parts[0], parts[2]))
+            account = _logged_on(current, environment["SSH_CONNECTION"])
             return Origin(address.partition("%")[0], int(parts[1]), local.partition("%")[0], int(parts[3]), account)
         current = _parent(current)
     return None
+
+
+def _logged_on(pid: int, connection: str) -> str:
+    """Return the account that a connection's session began with.
+
+    sudo keeps ``SSH_CONNECTION`` where its ``env_keep`` says so, and calls the account root there. What sshd itself
+    started is the uppermost process of the connection.
+    """
+    account = ""
+    while pid > 1:
+        environment = _environment(pid)
+        if "SSH_CONNECTION" in environment:
+            if environment["SSH_CONNECTION"] != connection:
+                break  # sshd itself, when somebody started it by hand from another session
+            account = environment.get("LOGNAME") or environment.get("USER", "")
+        pid = _parent(pid)
+    return account
 
 
 def controller_address() -> str | None:

@@ -46,3 +46,25 @@ def test_it_is_found(connection: str, wanted: Origin, hidden: bool) -> None:
 def test_nothing_is_invented(connection: str | None) -> None:
     # None, unless somebody runs these tests over SSH.
     assert asked(connection, hidden=False) == str(origin())
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+def test_the_account_is_that_of_the_session_although_sudo_keeps_the_connection(hidden: bool) -> None:
+    """``Defaults env_keep += SSH_CONNECTION`` hands the connection on to a process that is called root."""
+    connection = "192.0.2.1 40000 192.0.2.2 22"
+    sudo = ["env", "LOGNAME=root", "USER=root", "sh", "-c", '"$@"; true', "sh"]
+    inner = [sys.executable, "-c", ASK]
+    clean = ["env", "-i", f"PYTHONPATH={COLLECTIONS}", *inner] if hidden else inner
+    environment = {**os.environ, "PYTHONPATH": str(COLLECTIONS), "LOGNAME": "anna", "SSH_CONNECTION": connection}
+    argv = ["sh", "-c", '"$@"; true', "sh", *sudo, *clean]
+    said = subprocess.run(argv, check=True, capture_output=True, text=True, env=environment).stdout.strip()
+    assert said == str(Origin("192.0.2.1", 40000, "192.0.2.2", 22, "anna"))
+
+
+def test_a_session_below_an_sshd_that_was_started_in_another_one_has_its_own_account() -> None:
+    outer = {**os.environ, "PYTHONPATH": str(COLLECTIONS), "LOGNAME": "root"}
+    outer["SSH_CONNECTION"] = "192.0.2.7 1 192.0.2.2 22"
+    inner = ["env", "LOGNAME=anna", "SSH_CONNECTION=192.0.2.1 40000 192.0.2.2 22", sys.executable, "-c", ASK]
+    argv = ["sh", "-c", '"$@"; true', "sh", *inner]
+    said = subprocess.run(argv, check=True, capture_output=True, text=True, env=outer).stdout.strip()
+    assert said == str(Origin("192.0.2.1", 40000, "192.0.2.2", 22, "anna"))
