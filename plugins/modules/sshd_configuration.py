@@ -111,6 +111,14 @@ options:
     type: list
     elements: str
     default: []
+  locked_out_accounts:
+    description:
+      - Accounts whose key or second factor may stop working. Of everybody else who can log on, sshd is asked before a
+        change what it takes now and what it would take then, and who would lose a key logon is a refusal.
+      - Who loses a password is named in a warning. Accounts of a directory that can't be listed aren't known.
+    type: list
+    elements: str
+    default: []
   rollback_seconds:
     description: Time for the confirmation; after that the host goes back. From 5 to 86400.
     type: int
@@ -235,6 +243,7 @@ def work(module: AnsibleModule, host: SshdHost) -> dict[str, Any]:
     }
     if result["changed"]:
         result["diff"] = diff(host.moduli, changes, folders, accounts, withdrawn)
+        effect.check_everybody(wanted, changes, module.params["locked_out_accounts"], module.warn)
         if older_clients_lose(effect.now(), effect.ask(host.scratch / "sshd_config")):
             module.warn(OLDER_CLIENTS)
     if module.check_mode:
@@ -299,6 +308,7 @@ def main() -> None:
             },
             "older_clients": {"type": "bool", "default": False},
             "penalty_exempt_networks": {"type": "list", "elements": "str", "default": []},
+            "locked_out_accounts": {"type": "list", "elements": "str", "default": []},
             "rollback_seconds": {"type": "int", "default": 60},
             "key_logon": {
                 "type": "str",

@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from ..host.errors import HostError
-from ..host.files import mark
 from ..host.networks import networks
+from .host import KEYS_ARE_MARKED, MARK
 
 FOLDER = Path("/etc/ssh")
 DROP_IN = FOLDER / "sshd_config.d" / "00-postern.conf"
 KEYS = FOLDER / "authorized_keys.d"
 SFTP = Path("/srv/sftp")
-HEADER = mark("role postern.mail_gateway.sshd")
 
 #: The best first. Key exchanges withstand a later quantum computer: what is recorded today can't be read then.
 #: GCM and CTR with encrypt-then-MAC are what the Terrapin attack (CVE-2023-48795) can't touch, whoever connects.
@@ -63,20 +62,16 @@ OWN = {
     "passwordauthentication": "",
     "kbdinteractiveauthentication": "",
     "challengeresponseauthentication": "",
+    "skeyauthentication": "",
     "permitemptypasswords": "",
     "pubkeyauthentication": "",
     "include": "",
     "match": "sshd_matches",
 }
-#: Settings that open the door to passwords, and the values that do.
-PASSWORD_DOORS = {
-    "passwordauthentication": {"yes"},
-    "kbdinteractiveauthentication": {"yes"},
-    "challengeresponseauthentication": {"yes"},
-    "permitemptypasswords": {"yes"},
-    "permitrootlogin": {"yes"},
+SYNONYMS = {
+    "challengeresponseauthentication": "kbdinteractiveauthentication",
+    "skeyauthentication": "kbdinteractiveauthentication",
 }
-SYNONYMS = {"challengeresponseauthentication": "kbdinteractiveauthentication"}
 # Every occurrence of these counts, not the first alone.
 CUMULATIVE = {"port", "listenaddress", "hostkey", "allowusers", "denyusers", "allowgroups", "denygroups", "acceptenv"}
 # Shortest moduli that stay (RFC 8270 wants 2048; the column in moduli(5) is one less than the length).
@@ -180,7 +175,7 @@ def drop_in(
     :raises HostError: a setting that can't be there.
     :raises HostError: what isn't a network.
     """
-    lines = [HEADER, "# It sorts first, and sshd takes the first value that it sees.", ""]
+    lines = [MARK, "# It sorts first, and sshd takes the first value that it sees.", KEYS_ARE_MARKED, ""]
     lines += [f"Port {port}" for port in wanted.ports]
     lines += [f"ListenAddress {address}" for address in wanted.listen_addresses]
     lines += ["", "# Keys alone."]
@@ -240,7 +235,7 @@ def socket_drop_in(wanted: Wanted) -> str:
     """Return the drop-in for ssh.socket, which decides about ports and addresses where systemd listens for sshd."""
     hosts = [f"[{address}]:" if ":" in address else f"{address}:" for address in wanted.listen_addresses] or [""]
     streams = [f"ListenStream={host}{port}" for port in wanted.ports for host in hosts]
-    return "\n".join([HEADER, "[Socket]", "ListenStream=", *streams, ""])
+    return "\n".join([MARK, "[Socket]", "ListenStream=", *streams, ""])
 
 
 def strong_moduli(text: str) -> str:
@@ -312,18 +307,6 @@ def older_clients_lose(before: Mapping[str, Sequence[str]], after: Mapping[str, 
         return {name for value in settings.get("kexalgorithms", ()) for name in value.split(",")}
 
     return bool(set(OLDER_KEY_EXCHANGES) & offered(before)) and not set(OLDER_KEY_EXCHANGES) & offered(after)
-
-
-def password_door(found: Sequence[Entry]) -> Entry | None:
-    """Return a ``Match`` block's setting, in any file, that lets somebody log on with a password.
-
-    sshd's own word (``sshd -T``) is only about one account; this is about everybody else.
-    """
-    for entry in found:
-        keyword = entry.keyword.lower()
-        if entry.match and entry.value.lower() in PASSWORD_DOORS.get(keyword, ()):
-            return entry
-    return None
 
 
 def shut_out(account: str, groups: Sequence[str], settings: Mapping[str, Sequence[str]]) -> str:

@@ -16,9 +16,11 @@ from pathlib import Path
 
 from ..host.commands import last
 from ..host.errors import HostError
-from ..host.files import HostFile
+from ..host.files import HostFile, read
+from .accounts import keys_in
 from .configuration import Wanted, drop_in, openssh_version, socket_drop_in, strong_moduli
-from .host import SshdHost, known
+from .host import MARK as HEADER
+from .host import SshdHost, is_marked, known
 
 MARK = "SFTP only (postern.mail_gateway)"
 SHORTEST_RSA = 3072
@@ -86,13 +88,30 @@ class Desired:
                 raise HostError(
                     f"{variable}: '{name}' is the account that Ansible uses, and it would have no key left; give one."
                 )
-            files[self.host.keys / name] = HostFile(
-                self.host.keys / name, "".join(f"{line}\n" for line in lines).encode()
-            )
+            path = self.host.keys / name
+            self.check_owner(path, variable, lines)
+            files[path] = HostFile(path, "".join(f"{line}\n" for line in (HEADER, *lines)).encode())
         for path in sorted(self.host.keys.glob("*")) if self.host.keys.is_dir() else ():
-            if path not in files and not path.name.startswith("."):
+            if path in files or path.name.startswith("."):
+                continue
+            if is_marked(path):
                 files[path] = HostFile(path, None)
+            elif self.host.before_marks:
+                self.warn(
+                    f"{path} lets '{path.name}' log on and isn't marked as this role's; remove it if it is from an "
+                    "earlier release of the role and the keys in it should no longer count."
+                )
         return list(files.values())
+
+    def check_owner(self, path: Path, variable: str, lines: Sequence[str]) -> None:
+        """Refuse to write over a file of somebody else's with keys that would be lost."""
+        if self.host.is_own_key_file(path):
+            return
+        if lost := keys_in(read(path)) - keys_in("\n".join(lines).encode()):
+            raise HostError(
+                f"{variable}: {path} isn't this role's, and {len(lost)} of its keys would be lost; put them into "
+                f"'{path.name}'s keys, or remove the file."
+            )
 
     def configuration(self, passwords: bool, host_keys: list[Path]) -> str:
         """Return the text of our own file."""

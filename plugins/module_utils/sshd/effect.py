@@ -5,19 +5,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import grp
-import os
 import re
 import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..host.commands import last
 from ..host.errors import HostError
-from ..host.files import make_folder
-from .configuration import effective, entries, keywords, password_door, shut_out, spoiled
-from .host import SshdHost, known
+from ..host.files import HostFile, make_folder
+from .accounts import ACCEPT, Everybody
+from .configuration import Wanted, effective, entries, keywords, shut_out, spoiled
+from .doors import Doors
+from .host import SshdHost, groups, known
+from .sections import Section, sections
+from .ways import NO_WAY, NoWay
 
 
 class Effect:
@@ -26,18 +28,22 @@ class Effect:
     def __init__(self, host: SshdHost) -> None:
         self.host = host
 
-    def ask(self, main: Path, *, as_account: bool = True) -> dict[str, list[str]]:
-        """Return what sshd makes of a configuration, for the account and the connection that Ansible uses."""
+    def ask(self, main: Path, *, as_account: bool = True, account: str = "") -> dict[str, list[str]]:
+        """Return what sshd makes of a configuration, for an account and the connection that Ansible uses.
+
+        :param as_account: False leaves ``Match`` blocks out.
+        :param account: another one than Ansible's.
+        """
         where = self.host.origin
         connection = (
-            f"user={self.host.account},host={where.address},addr={where.address},laddr={where.local_address},"
-            f"lport={where.local_port}"
+            f"user={account or self.host.account},host={where.address},addr={where.address},"
+            f"laddr={where.local_address},lport={where.local_port}"
         )
         done = self.host.run("/usr/sbin/sshd", "-T", "-f", str(main), *(("-C", connection) if as_account else ()))
         if done.returncode:
-            said = last(done).replace(str(self.host.scratch / "sshd_config.d"), str(self.host.drop_in.parent))
-            said = said.replace(str(self.host.scratch), str(self.host.folder))
-            raise HostError(f"sshd refuses the new configuration: {said}; nothing was changed, correct the variables.")
+            said = self.shown_name(last(done))
+            kind = NoWay if NO_WAY in said else HostError
+            raise kind(f"sshd refuses the new configuration: {said}; nothing was changed, correct the variables.")
         return effective(done.stdout)
 
     def staged_main(self, text: str) -> Path:
@@ -65,13 +71,7 @@ class Effect:
         main = self.staged_main(text)
         alone, whole = self.ask(main.parent / "sshd_config.d" / self.host.drop_in.name), self.ask(main)
         found = [
-            dataclasses.replace(
-                entry,
-                file=entry.file.replace(f"{self.host.scratch}/sshd_config.d", str(self.host.drop_in.parent)).replace(
-                    str(self.host.scratch), str(self.host.folder)
-                ),
-            )
-            for entry in entries(main)
+            dataclasses.replace(entry, file=self.shown_name(entry.file)) for entry in entries(main, self.host.folder)
         ]
         if not any(entry.file == str(self.host.drop_in) for entry in found):
             raise HostError(
@@ -88,18 +88,49 @@ class Effect:
                     f"'{comes}' instead of '{should}'. "
                     "Nothing was changed; remove that line."
                 )
-        if door := None if passwords else password_door(found):
-            raise HostError(f"{door} lets somebody log on without a key; nothing was changed, remove that line.")
+        if not passwords:
+            Doors(self.shown(sections(main, self.host.folder)), self.ask, self.host.scratch).refuse()
         self.check_account(whole)
+
+    def check_everybody(
+        self, wanted: Wanted, changes: Sequence[HostFile], accepted: Sequence[str], warn: Callable[[str], None]
+    ) -> None:
+        """Refuse to lock accounts out that have a key or a second factor, and say who loses a password.
+
+        :param changes: the files that change; what they are going to hold counts. After ``check``.
+        :param accepted: accounts that may lose what they have.
+        """
+        main = self.host.scratch / "sshd_config"
+        content = {file.path: file.content for file in changes}
+        everybody = Everybody(self.host, wanted, self.now, lambda account: self.ask(main, account=account), content)
+        found = [*sections(self.host.main, self.host.folder), *sections(main, self.host.folder)]
+        stopped, passwords, stranded = everybody.losses(everybody.named(found))
+        if told := [f"{name} ({reason})" for name, reason in stopped.items() if name not in accepted]:
+            raise HostError(
+                f"People could not log on any more as they do now: {', '.join(told)}; nothing was changed. Leave them "
+                f"their way in, or list the accounts in {ACCEPT}."
+            )
+        if passwords:
+            text = f"From now on these accounts can't log on with a password: {', '.join(passwords)}."
+            if stranded:
+                text += f" Without a key they can't log on at all: {', '.join(stranded)} (see sshd_authorized_keys)."
+            warn(text)
+
+    def shown(self, found: Sequence[Section]) -> list[Section]:
+        """Return sections of the staged files under the names that the files have on the host."""
+        return [dataclasses.replace(section, file=self.shown_name(section.file)) for section in found]
+
+    def shown_name(self, path: str) -> str:
+        """Return the name on the host of a staged file."""
+        staged = f"{self.host.scratch}/sshd_config.d"
+        return path.replace(staged, str(self.host.drop_in.parent)).replace(
+            str(self.host.scratch), str(self.host.folder)
+        )
 
     def check_account(self, whole: dict[str, list[str]]) -> None:
         """Refuse what would keep the account that Ansible uses out, as far as that can be known beforehand."""
         entry = known(self.host.account)
-        groups = []
-        for number in os.getgrouplist(self.host.account, entry.pw_gid) if entry else ():
-            with contextlib.suppress(KeyError):  # a group without a name is in no list
-                groups.append(grp.getgrgid(number).gr_name)
-        reason = shut_out(self.host.account, groups, whole)
+        reason = shut_out(self.host.account, groups(entry.pw_name, entry.pw_gid) if entry else [], whole)
         if whole.get("pubkeyauthentication") != ["yes"]:
             reason = "PubkeyAuthentication is off for it in a Match block"
         if self.host.account == "root" and whole.get("permitrootlogin") == ["no"]:
@@ -110,10 +141,10 @@ class Effect:
                 "nothing was changed, correct the variables."
             )
 
-    def now(self) -> dict[str, list[str]]:
+    def now(self, account: str = "") -> dict[str, list[str]]:
         """Return what sshd makes of the present files; nothing where it refuses them, since a run may heal that."""
         try:
-            return self.ask(self.host.main)
+            return self.ask(self.host.main, account=account)
         except HostError:
             return {}
 

@@ -72,6 +72,20 @@ def edited(path: str, command: str) -> dict[str, str]:
     }
 
 
+OURS_ASIDE = "mv /etc/ssh/sshd_config.d/00-postern.conf /root/kept"
+
+
+def before_the_role(path: str, key: str, *lines: str) -> dict[str, str]:
+    """A host that the role hasn't been to yet, where somebody has a key and settings of his own."""
+    text = "\\n".join(lines)
+    return {
+        "prepare": f"{OURS_ASIDE} && useradd --create-home --shell /bin/bash berta && install -d {path.rpartition('/')[0]} && echo '{key}' >{path} && "
+        f"printf '{text}\\n' >/etc/ssh/sshd_config.d/60-x.conf",
+        "undo": f"mv /root/kept /etc/ssh/sshd_config.d/00-postern.conf; rm -r {path} /etc/ssh/sshd_config.d/60-x.conf; "
+        "userdel --remove berta 2>/dev/null",
+    }
+
+
 def until_next_start(how: dict[str, str]) -> dict[str, str]:
     """The same with a ufw that doesn't start with the host; nor may it after a change that was undone."""
     return {
@@ -157,6 +171,44 @@ SSHD = [
         **file("/etc/ssh/sshd_config.d/60-x.conf", "Match User anna", "PasswordAuthentication yes"),
     ),
     Trial(
+        "sshd", "the same with a comment behind it", r"'PasswordAuthentication yes # for now'.* lets somebody log on",
+        **file(
+            "/etc/ssh/sshd_config.d/60-x.conf", "Match Address 198.51.100.0/24", "PasswordAuthentication yes # for now"
+        ),
+    ),
+    Trial(
+        "sshd", "the same by an old name", r"'SkeyAuthentication yes'.* lets somebody log on without a key",
+        **file("/etc/ssh/sshd_config.d/60-x.conf", "Match Group staff", "SkeyAuthentication yes"),
+    ),
+    Trial(
+        "sshd", "somebody's keys in a file elsewhere",
+        r"People could not log on any more as they do now: berta .a key in /etc/ssh/people/berta would count no more.",
+        **before_the_role(
+            "/etc/ssh/people/berta", SOMEBODY, "AuthorizedKeysFile .ssh/authorized_keys /etc/ssh/people/%%u"
+        ),
+    ),
+    Trial(
+        "sshd", "somebody's second factor", r"berta .sshd would take publickey and keyboard-interactive no more.",
+        **before_the_role(
+            "/home/berta/.ssh/authorized_keys", SOMEBODY, "KbdInteractiveAuthentication yes", "Match User berta",
+            "AuthenticationMethods publickey,keyboard-interactive",
+        ),
+    ),
+    Trial(
+        "sshd", "AllowUsers without somebody else", r"root .AllowUsers .operator. leaves it out.",
+        settings(AllowUsers=["operator"]),
+    ),
+    Trial(
+        "sshd", "somebody's file of keys, which would be written over",
+        "isn't this role's, and 1 of its keys would be lost",
+        key_of_account(OURS), **file("/etc/ssh/authorized_keys.d/operator", SOMEBODY),
+    ),
+    Trial(
+        "sshd", "a kind of key that the controller's isn't",
+        r"operator .a key in /home/operator/.ssh/authorized_keys would",
+        settings(PubkeyAcceptedAlgorithms=["rsa-sha2-512"]),
+    ),
+    Trial(
         "sshd", "no Include in the main file", "doesn't include /etc/ssh/sshd_config.d",
         **edited("/etc/ssh/sshd_config", 'sed -i "s/^Include/#Include/" $1'),
     ),
@@ -203,10 +255,6 @@ SSHD = [
         settings(KexAlgorithms=["diffie-hellman-group1-sha1"]), rolled_back=True,
     ),
     Trial(
-        "sshd", "a kind of key that the controller's isn't", ROLLED_BACK,
-        settings(PubkeyAcceptedAlgorithms=["rsa-sha2-512"]), rolled_back=True,
-    ),
-    Trial(
         "sshd", "a host key that the controller doesn't know", ROLLED_BACK, {"sshd_host_key_types": ["ed25519"]},
         rolled_back=True,
         prepare="mv /etc/ssh/ssh_host_ed25519_key /root/kept; mv /etc/ssh/ssh_host_ed25519_key.pub /root/kept.pub",
@@ -216,7 +264,13 @@ SSHD = [
     Trial("sshd", "a folder to be shut in that isn't there", ROLLED_BACK, settings(ChrootDirectory="/nowhere"),
           rolled_back=True),
     Trial(
-        "sshd", "AllowUsers from elsewhere", ROLLED_BACK, settings(AllowUsers=["operator@192.0.2.1"]), rolled_back=True
+        "sshd", "AllowUsers from elsewhere", ROLLED_BACK,
+        {**settings(AllowUsers=["operator@192.0.2.1"]), "sshd_locked_out_accounts": ["root"]}, rolled_back=True,
+    ),
+    Trial(
+        "sshd", "keys of another account, under an umask that closes all", ROLLED_BACK, key_of_account(SOMEBODY),
+        rolled_back=True, prepare="echo Defaults umask=0077, umask_override >/etc/sudoers.d/umask",
+        undo="rm /etc/sudoers.d/umask",
     ),
     Trial("sshd", "no sessions", ROLLED_BACK, settings(MaxSessions=0), rolled_back=True),
     Trial(

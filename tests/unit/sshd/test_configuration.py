@@ -19,7 +19,6 @@ from ansible_collections.postern.mail_gateway.plugins.module_utils.sshd.configur
     keywords,
     older_clients_lose,
     openssh_version,
-    password_door,
     shut_out,
     socket_drop_in,
     spoiled,
@@ -135,6 +134,7 @@ def test_algorithms_in_the_settings_replace_ours() -> None:
     ("settings", "sentence"),
     [
         ({"PasswordAuthentication": True}, "logons are by key alone"),
+        ({"SkeyAuthentication": True}, "logons are by key alone"),
         ({"permitrootlogin": "yes"}, "use sshd_root_logon"),
         ({"Match": "all"}, "use sshd_matches"),
         ({"PerSourcePenaltyExemptList": "10.0.0.0/8"}, "use sshd_penalty_exempt_networks"),
@@ -226,25 +226,6 @@ def test_the_file_that_spoils_a_setting_is_named() -> None:
     older = entry("/o", "ChallengeResponseAuthentication", "yes")
     assert spoiled("kbdinteractiveauthentication", [older], False) == older
     assert "'PasswordAuthentication yes', in the block 'Match User a'" in str(found[2])
-
-
-@pytest.mark.parametrize(
-    ("keyword", "value", "match", "open_door"),
-    [
-        ("PasswordAuthentication", "yes", "User a", True),
-        ("passwordauthentication", "YES", "Address 10.0.0.0/8", True),
-        ("KbdInteractiveAuthentication", "yes", "all-but", True),
-        ("PermitRootLogin", "yes", "Address 10.0.0.0/8", True),
-        ("PermitEmptyPasswords", "yes", "User a", True),
-        ("PasswordAuthentication", "no", "User a", False),
-        # Outside of a block the first value counts, and that is ours.
-        ("PasswordAuthentication", "yes", "", False),
-        ("PermitRootLogin", "prohibit-password", "User root", False),
-        ("X11Forwarding", "yes", "User a", False),
-    ],
-)
-def test_blocks_that_let_passwords_in_are_found(keyword: str, value: str, match: str, open_door: bool) -> None:
-    assert (password_door([entry("/x", keyword, value, match)]) is not None) == open_door
 
 
 @pytest.mark.parametrize(

@@ -18,14 +18,30 @@ from ansible_collections.postern.mail_gateway.plugins.module_utils.rollback impo
 from ansible_collections.postern.mail_gateway.plugins.module_utils.rollback import program
 from ansible_collections.postern.mail_gateway.plugins.module_utils.rollback.guard import RollbackGuard
 from ansible_collections.postern.mail_gateway.plugins.module_utils.sshd.activation import Activation
-from ansible_collections.postern.mail_gateway.plugins.module_utils.sshd.configuration import Wanted
+from ansible_collections.postern.mail_gateway.plugins.module_utils.sshd.configuration import Wanted, effective
 from ansible_collections.postern.mail_gateway.plugins.module_utils.sshd.desired import Desired
 from ansible_collections.postern.mail_gateway.plugins.module_utils.sshd.effect import Effect
-from ansible_collections.postern.mail_gateway.plugins.module_utils.sshd.host import SshdHost
+from ansible_collections.postern.mail_gateway.plugins.module_utils.sshd.host import MARK, SshdHost
+from ansible_collections.postern.mail_gateway.plugins.module_utils.sshd.ways import ways
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ1V5UZ1O8L7qz4n0m6y2cV2k0yq3n8mE9oQm7hJ3sWx me"
+OTHER = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBTn2SAx0jyz1rWkD1S6c6FoSqCS4bp1pIYRv5nP3rbb other"
+ALIASES = dict.fromkeys(("skeyauthentication", "challengeresponseauthentication"), "kbdinteractiveauthentication")
+DEFAULTS = {
+    "passwordauthentication": "yes", "kbdinteractiveauthentication": "yes", "permitemptypasswords": "no",
+    "pubkeyauthentication": "yes", "permitrootlogin": "without-password", "authenticationmethods": "any",
+    "gssapiauthentication": "no", "hostbasedauthentication": "no",
+    "authorizedkeysfile": ".ssh/authorized_keys .ssh/authorized_keys2",
+    "pubkeyacceptedalgorithms": "ssh-ed25519,rsa-sha2-512",
+}  # fmt: skip
+PASSWD = """root:x:0:0::/root:/bin/bash
+daemon:x:1:1::/usr/sbin:/usr/sbin/nologin
+anna:x:1001:1001::/home/anna:/bin/bash
+ben:x:1002:1002::/home/ben:/bin/bash
+tunnel:x:1003:1003::/home/tunnel:/usr/sbin/nologin
+"""
 ORIGIN = Origin("192.0.2.9", 50000, "192.0.2.1", 22, "root")
-MAIN = "Include /etc/ssh/sshd_config.d/*.conf\nPasswordAuthentication yes\nKbdInteractiveAuthentication yes\n"
+MAIN = "Include sshd_config.d/*.conf\nPasswordAuthentication yes\nKbdInteractiveAuthentication yes\n"
 
 
 def completed(output: str = "", status: int = 0, error: str = "") -> subprocess.CompletedProcess[str]:
@@ -53,10 +69,12 @@ class Machine:
                 return completed("active\n")
             case ("systemctl", "show", *_):
                 return completed("0\n")
-            case ("/usr/sbin/sshd", "-T", "-f", main, *_):
-                return completed("".join(f"{key} {value}\n" for key, value in self.effective(Path(main)).items()))
-            case ("/usr/sbin/sshd", "-V"):
-                return completed(error="OpenSSH_9.2p1 Debian\n")
+            case ("/usr/sbin/sshd", "-T", "-f", main, *where):
+                if not ways(effective("".join(f"{k} {v}\n" for k, v in self.asked(main, where).items()))):
+                    return completed(status=255, error="AuthenticationMethods cannot be satisfied by enabled methods\n")
+                return completed("".join(f"{key} {value}\n" for key, value in self.asked(main, where).items()))
+            case ("getent", "passwd"):
+                return completed((self.root / "etc" / "passwd").read_text())
             case ("ssh-keygen", "-l", "-f", "-"):
                 return completed(status=0 if str(data).startswith("ssh-") else 1)
             case ("ssh-keygen", "-l", *_):
@@ -65,10 +83,6 @@ class Machine:
                 Path(path).write_text("private\n")
                 Path(f"{path}.pub").write_text("public\n")
                 return completed()
-            case ("ssh", "-Q", _):
-                return completed(
-                    "sntrup761x25519-sha512\naes256-gcm@openssh.com\nhmac-sha2-512-etm@openssh.com\nssh-ed25519\n"
-                )
             case ("ip", "-json", "address"):
                 return completed('[{"addr_info": [{"local": "192.0.2.1"}]}]')
             case ("ss", *_):
@@ -76,20 +90,47 @@ class Machine:
                 return completed("".join(f'L 0 0 0.0.0.0:{port} *:* users:(("{name}",1))\n' for port, name in lines))
             case ("systemctl", *_):
                 return completed()
+        return self.of_openssh(*arguments)
+
+    def of_openssh(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """What depends on the version."""
+        match arguments:
+            case ("/usr/sbin/sshd", "-V"):
+                return completed(error="OpenSSH_9.2p1 Debian\n")
+            case ("ssh", "-Q", _):
+                return completed(
+                    "sntrup761x25519-sha512\naes256-gcm@openssh.com\nhmac-sha2-512-etm@openssh.com\nssh-ed25519\n"
+                )
         raise AssertionError(arguments)
 
-    def effective(self, main: Path) -> dict[str, str]:
-        """The first value of each keyword, outside of Match blocks."""
+    def asked(self, main: str, where: list[str]) -> dict[str, str]:
+        """What sshd -T says, for the user of -C."""
+        user = next((part[5:] for part in ",".join(where).split(",") if part.startswith("user=")), "")
+        return {**DEFAULTS, **self.effective(Path(main), user)}
+
+    def effective(self, main: Path, user: str) -> dict[str, str]:
+        """The first value of each keyword in blocks that are for the user or for all, then the first outside."""
+        lines = [line for path in [main] for line in self.lines(path)]
         found: dict[str, str] = {}
-        inside = False
-        for line in main.read_text().splitlines():
-            keyword, _, value = line.strip().partition(" ")
-            inside = inside or keyword == "Match"
+        for inside in (True, False):
+            criteria = ""
+            for keyword, value in lines:
+                if keyword == "match":
+                    criteria = value
+                elif criteria in ("all", f"User {user}") if inside else not criteria:
+                    found.setdefault(ALIASES.get(keyword, keyword), value)
+        return found
+
+    def lines(self, path: Path) -> list[tuple[str, str]]:
+        """Keywords in lower case with their values, without comments, those of included files among them."""
+        found = []
+        for line in path.read_text().splitlines():
+            keyword, _, value = line.partition("#")[0].strip().partition(" ")
             if keyword == "Include":
-                for path in sorted(Path(value).parent.glob(Path(value).name)):
-                    found = {**self.effective(path), **found}
-            elif value and not inside and not keyword.startswith("#"):
-                found.setdefault(keyword.lower(), value)
+                for other in sorted(path.parent.glob(value) if value[0] != "/" else Path("/").glob(value[1:])):
+                    found += [*self.lines(other), ("match", "")]
+            elif value:
+                found.append((keyword.lower(), value.strip()))
         return found
 
 
@@ -98,6 +139,8 @@ def machine(tmp_path: Path) -> Machine:
     root = tmp_path / "root"
     (root / "etc" / "ssh" / "sshd_config.d").mkdir(parents=True)
     (root / "etc" / "ssh" / "sshd_config").write_text(MAIN)
+    (root / "etc" / "passwd").write_text(PASSWD)
+    (root / "etc" / "shadow").write_text("root:*:1::::::\ndaemon:*:1::::::\nanna:!:1::::::\nben:$y$x:1::::::\n")
     for kind in ("ed25519", "rsa"):
         (root / "etc" / "ssh" / f"ssh_host_{kind}_key").write_text("private\n")
     return Machine(root)
@@ -129,9 +172,9 @@ def keys(user: str = "root", **more: Any) -> dict[str, Any]:
 # --- what should be ---------------------------------------------------------------------------------------------------
 
 
-def test_all_files_lie_below_the_root_and_a_key_file_of_nobody_goes(host: SshdHost, machine: Machine) -> None:
+def test_all_files_lie_below_the_root_and_a_key_file_of_ours_for_nobody_goes(host: SshdHost, machine: Machine) -> None:
     host.keys.mkdir()
-    (host.keys / "left").write_text(KEY)
+    (host.keys / "left").write_text(f"{MARK}\n{KEY}\n")
     files, text = desired(host, **keys()).files(passwords=False)
     assert all(file.path.is_relative_to(machine.root) for file in files)
     assert {file.path.name: file.content is not None for file in files} == {
@@ -139,6 +182,40 @@ def test_all_files_lie_below_the_root_and_a_key_file_of_nobody_goes(host: SshdHo
     }  # fmt: skip
     assert [file.content for file in files if file.path == host.drop_in] == [text.encode()]
     assert not host.drop_in.exists()
+
+
+def test_a_key_file_without_our_mark_stays(host: SshdHost) -> None:
+    host.keys.mkdir()
+    (host.keys / "ben").write_text(f"{KEY}\n")
+    assert [file.path.name for file in desired(host, **keys()).key_files()] == ["root"]
+
+
+def test_a_key_file_of_others_isnt_written_over_unless_all_its_keys_stay(host: SshdHost) -> None:
+    host.keys.mkdir()
+    (host.keys / "root").write_text(f"# the backup's\n{OTHER}\n{KEY}\n")
+    with pytest.raises(HostError, match=r"root isn't this role's, and 1 of its keys would be lost; put them into"):
+        desired(host, **keys()).key_files()
+    (host.keys / "root").write_text(f"{KEY}\n")
+    [file] = desired(host, **keys()).key_files()
+    assert file.content == f"{MARK}\n{KEY}\n".encode()
+
+
+def test_what_0_1_0_made_gets_its_mark_by_one_run(host: SshdHost, capsys: pytest.CaptureFixture[str]) -> None:
+    """0.1.0 owned the whole folder: it wrote key lines alone, and a drop-in that doesn't speak of marks."""
+    host.keys.mkdir()
+    host.drop_in.write_text(f"{MARK}\n# It sorts first, and sshd takes the first value that it sees.\n\n")
+    (host.keys / "root").write_text(f"{OTHER}\n")
+    (host.keys / "ben").write_text(f"{OTHER}\n")
+    files, _text = desired(host, **keys()).files(passwords=False)
+    for file in files:
+        file.stage()
+        file.put()
+    assert (host.keys / "root").read_text() == f"{MARK}\n{KEY}\n"
+    # It may be somebody else's since then: it stays, and a person is told.
+    assert (host.keys / "ben").exists()
+    assert "ben lets 'ben' log on and isn't marked as this role's" in capsys.readouterr().out
+    assert not [file for file in desired(host, **keys()).files(passwords=False)[0] if file.differs()]
+    assert not capsys.readouterr().out
 
 
 def test_a_missing_host_key_is_made_and_is_a_secret(host: SshdHost) -> None:
@@ -249,6 +326,160 @@ def test_who_would_be_shut_out_is_told(host: SshdHost, whole: dict[str, list[str
     with pytest.raises(HostError) as caught:
         Effect(host).check_account(whole)
     assert f"The account 'root', which Ansible uses, could not log on any more, since {sentence}" in str(caught.value)
+
+
+# --- everybody else ---------------------------------------------------------------------------------------------------
+
+
+def key_of(machine: Machine, path: str, *lines: str) -> None:
+    file = machine.root / path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("".join(f"{line}\n" for line in lines))
+
+
+def everybody(host: SshdHost, *accepted: str, **more: Any) -> list[str]:
+    """Ask for everybody what the role's change would take; return the warnings."""
+    said: list[str] = []
+    given = desired(host, **more)
+    files, text = given.files(passwords=False)
+    effect = Effect(host)
+    effect.check(text, passwords=False)
+    effect.check_everybody(given.wanted, [file for file in files if file.differs()], accepted, said.append)
+    return said
+
+
+LOCKED_OUT = [
+    pytest.param(
+        {"60-keys.conf": "AuthorizedKeysFile /etc/ssh/people/%u"}, "etc/ssh/people/anna", {},
+        r"anna \(a key in \S*/etc/ssh/people/anna would count no more\)",
+        id="keys in another file",
+    ),
+    pytest.param(
+        {"60-keys.conf": "AuthorizedKeysFile .ssh/of_%U"}, "home/anna/.ssh/of_1001", {}, r"anna \(a key in",
+        id="keys in a file that is named by the account's number",
+    ),
+    pytest.param(
+        {"60-2fa.conf": "Match User anna\nAuthenticationMethods publickey,keyboard-interactive"},
+        "home/anna/.ssh/authorized_keys", {},
+        r"anna \(sshd would take publickey and keyboard-interactive no more\)",
+        id="a second factor",
+    ),
+    pytest.param(
+        {"60-command.conf": "AuthorizedKeysCommand /usr/bin/keys"}, "", {"settings": {"AuthorizedKeysCommand": "none"}},
+        r"sshd would no longer go by 'authorizedkeyscommand /usr/bin/keys'",
+        id="keys that a command brings",
+    ),
+    pytest.param(
+        {}, "home/anna/.ssh/authorized_keys", {"settings": {"AllowUsers": "root"}}, r"anna \(AllowUsers \(root\)",
+        id="a list of accounts",
+    ),
+    pytest.param(
+        {}, "home/anna/.ssh/authorized_keys", {"settings": {"PubkeyAcceptedAlgorithms": ["rsa-sha2-512"]}},
+        r"anna \(a key in", id="a kind of key",
+    ),
+    pytest.param(
+        {}, "home/tunnel/.ssh/authorized_keys",
+        {"matches": [{"match": "User tunnel", "settings": {"PubkeyAuthentication": False}}]},
+        r"tunnel \(sshd would take publickey no more\)",
+        id="an account without a shell",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("files", "keys_of", "more", "sentence"), LOCKED_OUT)
+def test_who_has_a_key_or_a_second_factor_is_not_locked_out_without_being_named(
+    host: SshdHost, machine: Machine, files: dict[str, str], keys_of: str, more: dict[str, Any], sentence: str
+) -> None:
+    for name, text in files.items():
+        (host.drop_in.parent / name).write_text(f"{text}\n")
+    if keys_of:
+        key_of(machine, keys_of, OTHER)
+    with pytest.raises(HostError, match=sentence) as caught:
+        everybody(host, **more)
+    assert str(caught.value).endswith("list the accounts in sshd_locked_out_accounts.")
+    assert "nothing was changed" in str(caught.value)
+    everybody(host, "root", "anna", "ben", "tunnel", **more)
+
+
+def test_a_key_that_moves_to_the_roles_own_file_is_no_loss(host: SshdHost, machine: Machine) -> None:
+    (host.drop_in.parent / "60-keys.conf").write_text("AuthorizedKeysFile /etc/ssh/people/%u\n")
+    key_of(machine, "etc/ssh/people/root", KEY)
+    everybody(host, **keys())
+
+
+def test_keys_that_the_variables_take_away_are_no_surprise(host: SshdHost, machine: Machine) -> None:
+    key_of(machine, "root/.ssh/authorized_keys", OTHER)
+    everybody(host, **keys(exclusive=True))
+    everybody(host, root_logon="key")
+    host.keys.mkdir()
+    (host.keys / "root").write_text(f"{MARK}\n{OTHER}\n{KEY}\n")
+    everybody(host, **keys())
+
+
+def test_who_loses_a_password_is_named(host: SshdHost, machine: Machine) -> None:
+    """Ben has one; anna's is locked, and root's is no logon."""
+    [said] = everybody(host)
+    assert said == (
+        "From now on these accounts can't log on with a password: ben. Without a key they can't log on at all: "
+        "ben (see sshd_authorized_keys)."
+    )
+    key_of(machine, "home/ben/.ssh/authorized_keys", OTHER)
+    assert everybody(host) == ["From now on these accounts can't log on with a password: ben."]
+    host.drop_in.write_text(desired(host).configuration(passwords=False, host_keys=[]))
+    assert everybody(host) == []
+
+
+DOORS = [
+    ("Match User anna\n  PasswordAuthentication yes  # for now", "line 2 ('PasswordAuthentication yes # for now', in"),
+    ("Match User anna\nSkeyAuthentication yes", "line 2 ('SkeyAuthentication yes', in the block 'Match User anna')"),
+    ("Match Address 10.0.0.0/8\nUseDNS no\nKbdInteractiveAuthentication yes", "line 3"),
+    ("Match Address 10.0.0.0/8\nPermitEmptyPasswords yes", "line 2"),
+    ("Match LocalPort 2222\nPermitRootLogin yes", "line 2"),
+    (
+        "Match User a\nKbdInteractiveAuthentication yes\nAuthenticationMethods publickey,password keyboard-interactive",
+        "line",
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "sentence"), DOORS)
+def test_sshd_itself_judges_doors_in_blocks(host: SshdHost, text: str, sentence: str) -> None:
+    (host.drop_in.parent / "60-x.conf").write_text(f"{text}\n")
+    ours = desired(host).configuration(passwords=False, host_keys=[])
+    with pytest.raises(HostError) as caught:
+        Effect(host).check(ours, passwords=False)
+    assert f"{host.drop_in.parent}/60-x.conf {sentence}" in str(caught.value)
+    assert re.search(r"(lets somebody log on without a key|lets root log on)", str(caught.value))
+    Effect(host).check(ours, passwords=True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Match User anna\nX11Forwarding yes",
+        "Match User anna\nPasswordAuthentication no",
+        "Match User anna\nKbdInteractiveAuthentication yes\nAuthenticationMethods publickey,keyboard-interactive",
+        # Outside of blocks the first value counts, and that is ours.
+        "PasswordAuthentication yes\nKbdInteractiveAuthentication yes",
+        "# Match User anna\n#PasswordAuthentication yes",
+    ],
+)
+def test_what_takes_a_key_besides_is_no_door(host: SshdHost, text: str) -> None:
+    (host.drop_in.parent / "60-x.conf").write_text(f"{text}\n")
+    # A block of ours ends with our file.
+    given = desired(host, matches=[{"match": "User drop", "settings": {"MaxSessions": 2}}])
+    Effect(host).check(given.configuration(passwords=False, host_keys=[]), passwords=False)
+
+
+def test_two_blocks_that_are_a_door_together_are_named(host: SshdHost) -> None:
+    """Whoever is in both has the methods of the first one and the switch of the second one."""
+    (host.drop_in.parent / "60-x.conf").write_text(
+        "Match Group staff\nAuthenticationMethods keyboard-interactive\n"
+        "Match User anna\nKbdInteractiveAuthentication yes\nAuthenticationMethods publickey,keyboard-interactive\n"
+    )
+    sentence = r"The blocks 'Match Group staff' in .* and 'Match User anna' in .* together let somebody log on without"
+    with pytest.raises(HostError, match=sentence):
+        Effect(host).check(desired(host).configuration(passwords=False, host_keys=[]), passwords=False)
 
 
 # --- how it goes into use ---------------------------------------------------------------------------------------------
