@@ -228,6 +228,7 @@ class Configuration:
     def run(self) -> dict[str, Any]:
         """Do it, and return the module's result."""
         changes = self.transaction.changes()
+        self.name_foreign()
         loaded = running_digest(self.socket)
         result: dict[str, Any] = {
             "changed": bool(changes) or loaded != self.digest or self.transaction.interrupted(),
@@ -276,6 +277,23 @@ class Configuration:
         files = [ManagedFile(path, content) for path, content in {**contents, **first}.items()]
         files += [ManagedFile(path, content, 0o600) for path, content in {**secrets, **generated}.items()]
         return FileTransaction(self.folder, files, kept), wanted, contents[MAIN].decode()
+
+    def name_foreign(self) -> None:
+        """Say which files of somebody else's give way, and where they are kept."""
+        for path, copy in self.transaction.foreign().items():
+            if not self.packaged(path):
+                self.module.warn(
+                    f"{self.folder / path} isn't this role's; a copy of it is kept as {self.folder / copy}, and "
+                    "nothing of it is in use any more."
+                )
+
+    def packaged(self, path: str) -> bool:
+        """Tell whether a file is as the distribution's package brings it."""
+        shown = run("dpkg-query", "--show", "--showformat=${Conffiles}", "haproxy").stdout
+        content = (self.folder / path).read_bytes()
+        # dpkg has nothing but MD5 of it (deb-conffiles(5)).
+        told = f"{self.folder / path} {hashlib.md5(content, usedforsecurity=False).hexdigest()}"
+        return told in [line.strip() for line in shown.splitlines()]
 
     def diff(self, changes: list[Change], loaded: str | None) -> list[dict[str, str]]:
         """Return Ansible's diff: a part for each file, and one for the running process if only that lags behind."""

@@ -66,12 +66,17 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.certificates.arguments import CERTIFICATES
+from ..module_utils.certificates.certbot import refuse_foreign
 from ..module_utils.certificates.configuration import settings
 from ..module_utils.certificates.identity import with_known_hosts
 from ..module_utils.certificates.issuing import Issuing
 from ..module_utils.certificates.provision import Provision
 from ..module_utils.host.errors import HostError
 from ..module_utils.host.modules import sentences
+from ..module_utils.host.units import is_active
+
+OTHER_RENEWALS = ("snap.certbot.renew.timer", "acme.sh.timer", "dehydrated.timer", "uacme.timer")
+"""Programs that renew beside certbot's package; the role's own timer is certbot.timer."""
 
 GONE = {
     "identity": "call letsencrypt_identity",
@@ -91,6 +96,12 @@ def work(module: AnsibleModule) -> dict[str, Any]:
         )
     variables = with_known_hosts(module.params)
     wanted = settings(variables)
+    refuse_foreign(wanted)
+    for unit in (one for one in OTHER_RENEWALS if is_active(one)):
+        module.warn(
+            f"{unit} renews certificates on this host as well; have it leave out those of letsencrypt_certificates, or "
+            f"run 'systemctl disable --now {unit}'."
+        )
     provision, issuing = Provision(wanted, variables), Issuing(wanted, module.params["play_hosts"])
     reasons = issuing.plan()
     result: dict[str, Any] = {

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import json
 import re
 import stat
 import time
@@ -26,8 +27,72 @@ class Held(HostError):
     """The authority asked to be left alone for a while."""
 
 
+HOOK = f"{PROGRAM} install"
+#: Other people's hooks are about their certificates: one that stops HAProxy would cut off every client. What stands in
+#: certbot's own files (cli.ini, renewal-hooks) gives way to what stands on its command line.
+OWN_HOOKS = ("--no-directory-hooks", "--pre-hook", "", "--post-hook", "", "--deploy-hook", HOOK)
+
+
+def renewal_file(settings: Settings, name: str) -> Path:
+    """Return where certbot keeps what it knows of a lineage."""
+    return Path(settings.lineages, "renewal", f"{name}.conf")
+
+
+def renewal_value(settings: Settings, name: str, key: str) -> str:
+    """Return a value of a lineage's file; "" where there is none."""
+    with contextlib.suppress(OSError):
+        text = renewal_file(settings, name).read_text(encoding="utf-8")
+        if found := re.search(rf"^{key}\s*=\s*(.+?)\s*$", text, re.MULTILINE):
+            return found[1]
+    return ""
+
+
+def is_ours(settings: Settings, name: str) -> bool:
+    """Tell whether a lineage is the role's: its hook is our program, whoever else may have taken the same name."""
+    return renewal_value(settings, name, "renew_hook") == HOOK
+
+
+def refuse_foreign(settings: Settings) -> None:
+    """Raise HostError where certbot has a certificate of somebody else's under one of our names."""
+    for wanted in settings.certificates:
+        path = renewal_file(settings, wanted.name)
+        if path.exists() and not is_ours(settings, wanted.name):
+            raise HostError(
+                f"letsencrypt_certificates: certbot has a certificate '{wanted.name}' on this host that isn't this "
+                f"role's ({path}); give ours another name, or remove that one by 'certbot delete --cert-name "
+                f"{wanted.name}' if nobody needs it. Nothing was changed."
+            )
+
+
+def account(settings: Settings) -> str:
+    """Return which of several accounts at the authority is asked by; "" where certbot has no choice.
+
+    That of our own certificates, or the first that was made.
+    """
+    server = settings.authority.removeprefix("https://")
+    folder = Path(settings.lineages, "accounts", server)
+    known = {path.parent.name: path for path in folder.glob("*/meta.json")}
+    if len(known) < 2:
+        return ""
+    for wanted in settings.certificates:
+        own = is_ours(settings, wanted.name) and lineage_server(settings, wanted.name) == settings.authority
+        used = renewal_value(settings, wanted.name, "account")
+        if own and used in known:
+            return used
+
+    def made(name: str) -> tuple[str, str]:
+        try:
+            return str(json.loads(known[name].read_text(encoding="utf-8"))["creation_dt"]), name
+        except (OSError, ValueError, KeyError, TypeError):
+            return "9", name  # behind all years
+
+    return min(known, key=made)
+
+
 def lineage(settings: Settings, name: str) -> bytes | None:
-    """Return key, certificate and chain of a lineage of certbot; None where there is none that is whole."""
+    """Return key, certificate and chain of a lineage of ours; None where there is none that is whole."""
+    if not is_ours(settings, name):
+        return None
     live = Path(settings.lineages, "live", name)
     key, chain = read(live / "privkey.pem"), read(live / "fullchain.pem")
     return key + b"\n" + chain if key and chain else None
@@ -35,11 +100,7 @@ def lineage(settings: Settings, name: str) -> bytes | None:
 
 def lineage_server(settings: Settings, name: str) -> str:
     """Return the URL of the authority that a lineage is from; "" where it isn't known."""
-    path = Path(settings.lineages, "renewal", f"{name}.conf")
-    with contextlib.suppress(OSError):
-        found = re.search(r"^server\s*=\s*(\S+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
-        return found[1] if found else ""
-    return ""
+    return renewal_value(settings, name, "server")
 
 
 def settle_lineage(settings: Settings, name: str, leaf: Certificate, *, renews: bool) -> None:
@@ -47,7 +108,9 @@ def settle_lineage(settings: Settings, name: str, leaf: Certificate, *, renews: 
 
     Other settings of the lineage, and the comments in its file, stay.
     """
-    path = Path(settings.lineages, "renewal", f"{name}.conf")
+    path = renewal_file(settings, name)
+    if not is_ours(settings, name):
+        return
     try:
         before = path.read_text(encoding="utf-8")
     except OSError:
@@ -71,8 +134,10 @@ def certbot_command(settings: Settings, wanted: Wanted) -> list[str]:
         "--authenticator", "standalone", "--preferred-challenges", "http-01",
         "--http-01-address", "127.0.0.1", "--http-01-port", str(settings.http_port),
         "--key-type", settings.key_type, "--force-renewal", "--renew-with-new-domains",
-        "--deploy-hook", f"{PROGRAM} install",
+        *OWN_HOOKS,
     ]  # fmt: skip
+    if chosen := account(settings):
+        command += ["--account", chosen]
     if settings.key_type == "rsa":
         command += ["--rsa-key-size", str(settings.key_size)]
     command += ["--email", settings.contact] if settings.contact else ["--register-unsafely-without-email"]

@@ -15,6 +15,7 @@ from ..host.commands import last, run
 from ..host.errors import HostError
 from ..host.files import HostFile, diff_part
 from ..host.units import UNITS, is_active, start_with_host, starts_with_host
+from .certbot import is_ours
 from .configuration import DROP_IN, PATH_UNIT, PROGRAM, STATE, host_files, withdrawn
 from .haproxy_swap import Installer
 from .settings import SETTINGS, Settings, Wanted, load, state_path
@@ -128,10 +129,10 @@ class Provision:
 
     def _remove(self, name: str) -> None:
         """Remove a certificate that we had issued; the file stays where HAProxy still uses it."""
-        # First, since it is the lineage that says which are its own.
-        for path in copies(Path(self.settings.lineages), name):
-            path.unlink(missing_ok=True)
-        if Path(self.settings.lineages, "renewal", f"{name}.conf").exists():
+        if is_ours(self.settings, name):
+            # First, since it is the lineage that says which are its own.
+            for path in copies(Path(self.settings.lineages), name):
+                path.unlink(missing_ok=True)
             done = run("certbot", "delete", "--non-interactive", "--cert-name", name)
             if done.returncode:
                 raise HostError(f"certbot can't delete '{name}': {last(done)}.")

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import time
 from collections.abc import Callable
 from functools import partial
@@ -15,14 +14,17 @@ from pathlib import Path
 from ..host.commands import run
 from ..host.errors import HostError
 from .certbot import (
+    OWN_HOOKS,
     Held,
     certbot_command,
     certbot_environment,
     certbot_failure,
     forget_account,
     hold_seconds,
+    is_ours,
     lineage,
     lineage_server,
+    refuse_foreign,
     settle_lineage,
 )
 from .handover import Handover
@@ -66,6 +68,7 @@ class Renewal:
 
     def _issue(self, wanted: Wanted) -> None:
         settings = self.settings
+        refuse_foreign(settings)
         wants_account(settings, directory(settings))
         if settings.self_test:
             self_test(settings, wanted.names)
@@ -147,31 +150,35 @@ class Renewal:
 
     def _certbot_renew(self) -> list[str]:
         """Let certbot renew what it finds due, by our fraction of the lifetime or by the authority's word (ARI)."""
-        if not list(Path(self.settings.lineages, "renewal").glob("*.conf")):
-            return []
-        before = {wanted.name: lineage(self.settings, wanted.name) for wanted in self.settings.certificates}
-        done = run(
-            "certbot", "renew", "--quiet", "--no-random-sleep-on-renew", "--config-dir", self.settings.lineages,
-            *(["--config", self.settings.certbot_options] if self.settings.certbot_options else []),
-            seconds=1800, environment=certbot_environment(self.settings),
-        )  # fmt: skip
+        names = sorted(path.stem for path in Path(self.settings.lineages, "renewal").glob("*.conf"))
+        own = [wanted.name for wanted in self.settings.certificates if is_ours(self.settings, wanted.name)]
+        before = {name: lineage(self.settings, name) for name in own}
         said: list[str] = []
-        if done.returncode:
-            output = done.stdout + "\n" + done.stderr
-            failure = certbot_failure(output, self.settings)
-            failed = re.findall(r"Failed to renew certificate (\S+) with error", output)
-            said.append(f"certbot renewed nothing of {', '.join(failed) or 'what is due'}: {failure}")
-            for name in failed:
+        for name in names:
+            # One by one: our own without other people's hooks, and theirs with them.
+            hooks = OWN_HOOKS if name in before else ()
+            done = run(
+                "certbot", "renew", "--quiet", "--no-random-sleep-on-renew", "--cert-name", name,
+                "--config-dir", self.settings.lineages, *hooks,
+                *(["--config", self.settings.certbot_options] if self.settings.certbot_options else []),
+                seconds=1800, environment=certbot_environment(self.settings),
+            )  # fmt: skip
+            if done.returncode:
+                failure = certbot_failure(done.stdout + "\n" + done.stderr, self.settings)
+                said.append(f"certbot didn't renew {name}: {failure}")
                 if name in before:
-                    state = read_state(self.settings, name)
-                    state.last_attempt, state.last_error = now(), str(failure)
-                    if isinstance(failure, Held):
-                        state.held_until = hold_seconds(str(failure), time.time())
-                    write_state(self.settings, state)
+                    self._remember_failure(name, failure)
         for name, pem in before.items():
             if lineage(self.settings, name) != pem:
                 self._try(said, partial(self.install, name))
         return said
+
+    def _remember_failure(self, name: str, failure: HostError) -> None:
+        state = read_state(self.settings, name)
+        state.last_attempt, state.last_error = now(), str(failure)
+        if isinstance(failure, Held):
+            state.held_until = hold_seconds(str(failure), time.time())
+        write_state(self.settings, state)
 
     @staticmethod
     def _try(said: list[str], action: Callable[[], object]) -> None:

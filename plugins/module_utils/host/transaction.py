@@ -13,6 +13,7 @@ A transaction that is killed leaves its staging folder behind; the next one star
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -25,6 +26,8 @@ from .files import make_folder, read, remove, remove_tree, replace, write_new
 
 MANIFEST = ".postern-files.json"
 STAGING = ".postern-staging"
+FOREIGN = ".before-postern"
+"""What the copy of a file ends with that somebody else made and one of ours came in place of."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,8 @@ class FileTransaction:
         self.kept = sorted({safe_path(path) for path in kept} - set(self.files))
         # Paths that the swap has set about, and whether something was there before.
         self._swapped: list[tuple[str, bool]] = []
+        # Copies of others' files that it has made.
+        self._copies: list[str] = []
 
     def previous(self) -> list[str]:
         """Return the relative paths that the last committed transaction made."""
@@ -112,6 +117,26 @@ class FileTransaction:
                 found.append(Change(path, before, None, (self.root / path).stat().st_mode & 0o7777, None))
         return sorted(found, key=lambda change: change.path)
 
+    def foreign(self) -> dict[str, str]:
+        """Return the files of somebody else's that ours come in place of, each with the name of its copy.
+
+        Ours are those on the list of an earlier transaction, whatever they are called.
+        """
+        ours = set(self.previous())
+        return {
+            change.path: self._copy_of(change.path, change.before)
+            for change in self.changes()
+            if change.path not in ours and change.before is not None and change.before != change.after
+        }
+
+    def _copy_of(self, path: str, content: bytes) -> str:
+        """Return the first name beside a file that is free, or whose file holds the same already."""
+        for number in itertools.count():
+            name = f"{path}{FOREIGN}{f'.{number}' if number else ''}"
+            if _read(self.root / name) in (None, content):
+                return name
+        raise AssertionError  # there is always a next number
+
     def stage(self, folder: Path | None = None) -> Path:
         """Write every wanted file into a folder and return it; kept files are linked into it.
 
@@ -141,13 +166,15 @@ class FileTransaction:
 
     def swap(self) -> None:
         """Put the staged files in place of the old ones, and remove those that are ours no more."""
-        changes = self.changes()
+        changes, foreign = self.changes(), self.foreign()
         try:
             # Both sets are remembered until the commit, so that a run killed in between leaves no orphan.
             self._save(MANIFEST)
             self._remember({*self.previous(), *self.files})
             for change in changes:
                 self._save(change.path)
+                if change.path in foreign:
+                    self._keep(change.path, foreign[change.path])
                 target = self.root / change.path
                 if change.after is None:
                     remove(target)
@@ -167,12 +194,16 @@ class FileTransaction:
                 replace(self._old / path, self.root / path)
             else:
                 remove(self.root / path)
+        for copy in self._copies:
+            remove(self.root / copy)
+        self._copies.clear()
         self._swapped.clear()
         self.discard()
 
     def commit(self) -> None:
         """Forget the old files: the new ones are good."""
         self._remember(self._ours())
+        self._copies.clear()
         self._swapped.clear()
         self.discard()
 
@@ -203,6 +234,12 @@ class FileTransaction:
             make_folder((self._old / path).parent)
             os.link(self.root / path, self._old / path, follow_symlinks=False)
         self._swapped.append((path, existed))
+
+    def _keep(self, path: str, copy: str) -> None:
+        """Keep somebody else's file for good, as a second name of it, which takes no space."""
+        if not os.path.lexists(self.root / copy):
+            os.link(self.root / path, self.root / copy, follow_symlinks=False)
+            self._copies.append(copy)
 
     def _ours(self) -> set[str]:
         return {*self.files, *(set(self.kept) & set(self.previous()))}

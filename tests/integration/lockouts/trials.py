@@ -79,10 +79,10 @@ def before_the_role(path: str, key: str, *lines: str) -> dict[str, str]:
     """A host that the role hasn't been to yet, where somebody has a key and settings of his own."""
     text = "\\n".join(lines)
     return {
-        "prepare": f"{OURS_ASIDE} && useradd --create-home --shell /bin/bash berta && install -d {path.rpartition('/')[0]} && echo '{key}' >{path} && "
-        f"printf '{text}\\n' >/etc/ssh/sshd_config.d/60-x.conf",
-        "undo": f"mv /root/kept /etc/ssh/sshd_config.d/00-postern.conf; rm -r {path} /etc/ssh/sshd_config.d/60-x.conf; "
-        "userdel --remove berta 2>/dev/null",
+        "prepare": f"{OURS_ASIDE} && useradd --create-home --shell /bin/bash berta && "
+        f"install -d {path.rpartition('/')[0]} && echo '{key}' >{path} && printf '{text}\\n' >/etc/ssh/sshd_config.d/60-x.conf",
+        "undo": f"rm /etc/ssh/sshd_config.d/60-x.conf {path}; userdel --remove berta 2>/dev/null; "
+        "mv /root/kept /etc/ssh/sshd_config.d/00-postern.conf",
     }
 
 

@@ -181,6 +181,11 @@ class Host:
         live.mkdir(parents=True, exist_ok=True)
         (live / "privkey.pem").write_bytes(bundle.key + b"\n")
         (live / "fullchain.pem").write_bytes(b"\n".join(bundle.chain) + b"\n")
+        # As certbot keeps the hook that it was given with --deploy-hook.
+        hook = "renew_hook = /usr/local/sbin/postern-certificates install"
+        path = Path(self.settings.lineages, "renewal", f"{name}.conf")
+        if not path.exists():
+            path.write_text(f"version = 2.1.0\n[renewalparams]\n{hook}\n")
 
     def run(self, *arguments: str, before: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
         """Run the program as the host does; ``before`` stands for a tracer."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from ansible_collections.postern.mail_gateway.plugins.module_utils.certificates 
     certbot,
     handover,
     health,
+    provision,
     reachability,
     renewal,
     settings,
@@ -226,6 +228,7 @@ def test_a_hold_is_never_for_ever(text: str) -> None:
 def test_certbot_is_told_when_and_whose_turn_it_is(host: Host) -> None:
     path = Path(host.settings.lineages, "renewal", "mail.conf")
     text = "# renew_before_expiry = 30 days\nversion = 2.1.0\n\n# Options\n[renewalparams]\naccount = 1\nserver = https://a/\n"
+    text += f"renew_hook = {certbot.HOOK}\n"
     path.write_text(text)
     for lifetime, minutes in ((90 * DAY, 43200), (6 * DAY, 2880), (120, 1)):
         leaf = bundle(lifetime).leaf
@@ -236,6 +239,84 @@ def test_certbot_is_told_when_and_whose_turn_it_is(host: Host) -> None:
         assert lines[0] == f"renew_before_expiry = {minutes} minutes"
         assert "\n".join(lines[1:]) + "\n" == text
     assert certbot.lineage_server(host.settings, "mail") == "https://a/"
+
+
+# --- certbot's other users --------------------------------------------------------------------------------------------
+
+
+FOREIGN = "version = 2.1.0\n[renewalparams]\naccount = 2\nserver = https://a/\npre_hook = systemctl stop haproxy\n"
+
+
+def renewal_conf(host: Host, name: str, text: str) -> Path:
+    path = Path(host.settings.lineages, "renewal", f"{name}.conf")
+    path.write_text(text)
+    return path
+
+
+def test_a_lineage_of_somebody_elses_is_neither_used_nor_changed_nor_deleted(
+    host: Host, pems: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = renewal_conf(host, "mail", FOREIGN)
+    host.lineage(pems["first"])
+    assert certbot.lineage(host.settings, "mail") is None
+    certbot.settle_lineage(host.settings, "mail", bundle(90 * DAY).leaf, renews=True)
+    renewal.Renewal(host.settings).heal("mail")
+    called: list[tuple[str, ...]] = []
+    monkeypatch.setattr(provision, "run", lambda *arguments, **_: called.append(arguments))
+    files = object.__new__(provision.Provision)
+    files.settings = host.settings
+    files._remove("mail")
+    assert called == []
+    assert path.read_text() == FOREIGN
+    with pytest.raises(HostError, match=r"certbot has a certificate 'mail' on this host that isn't this role's \("):
+        certbot.refuse_foreign(host.settings)
+
+
+def test_what_0_1_0_had_issued_is_the_roles(host: Host) -> None:
+    """Its mark is the hook that 0.1.0 gave already, so nothing has to be written for it."""
+    renewal_conf(host, "mail", f"[renewalparams]\naccount = 1\nrenew_hook = {certbot.HOOK}\n")
+    assert certbot.is_ours(host.settings, "mail")
+    certbot.refuse_foreign(host.settings)
+
+
+def accounts_at(host: Host, **made: str) -> None:
+    server = host.settings.authority.removeprefix("https://")
+    for name, when in made.items():
+        folder = Path(host.settings.lineages, "accounts", server, name)
+        folder.mkdir(parents=True)
+        (folder / "meta.json").write_text(json.dumps({"creation_dt": when}))
+
+
+def test_of_several_accounts_that_of_our_certificates_is_used(host: Host) -> None:
+    """Without a choice certbot asks a person: "Choices: […]"."""
+    accounts_at(host, a1="2026-02-01T00:00:00Z")
+    assert certbot.account(host.settings) == ""
+    accounts_at(host, a2="2026-01-01T00:00:00Z", a3="2026-03-01T00:00:00Z")
+    assert certbot.account(host.settings) == "a2"
+    server = host.settings.authority
+    renewal_conf(host, "mail", f"[renewalparams]\naccount = a3\nserver = {server}\nrenew_hook = {certbot.HOOK}\n")
+    assert certbot.account(host.settings) == "a3"
+    command = certbot.certbot_command(host.settings, host.settings.certificates[0])
+    assert command[command.index("--account") + 1] == "a3"
+
+
+def test_our_renewal_runs_no_hooks_of_others_and_theirs_does(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    renewal_conf(host, "mail", f"[renewalparams]\nrenew_hook = {certbot.HOOK}\n")
+    renewal_conf(host, "theirs", FOREIGN)
+    called: dict[str, list[str]] = {}
+
+    def runs(*arguments: str, **_: object) -> subprocess.CompletedProcess[str]:
+        called[arguments[arguments.index("--cert-name") + 1]] = list(arguments)
+        return subprocess.CompletedProcess(arguments, 0, "", "")
+
+    monkeypatch.setattr(renewal, "run", runs)
+    assert renewal.Renewal(host.settings)._certbot_renew() == []
+    ours, theirs = called["mail"], called["theirs"]
+    assert "--no-directory-hooks" in ours
+    assert [ours[ours.index(hook) + 1] for hook in ("--pre-hook", "--post-hook", "--deploy-hook")] == [
+        "", "", certbot.HOOK,
+    ]  # fmt: skip
+    assert not [word for word in theirs if "hook" in word]
 
 
 # --- peers ----------------------------------------------------------------------------------------------------------

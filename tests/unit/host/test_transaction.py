@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.postern.mail_gateway.plugins.module_utils.host.errors import HostError
 from ansible_collections.postern.mail_gateway.plugins.module_utils.host.transaction import (
+    FOREIGN,
     MANIFEST,
     STAGING,
     Change,
@@ -178,7 +179,7 @@ def test_restore_brings_everything_back(tmp_path: Path) -> None:
     transaction = FileTransaction(tmp_path, NEW)
     transaction.stage()
     transaction.swap()
-    assert found(tmp_path) == expected(NEW)
+    assert found(tmp_path) == expected([*NEW, ManagedFile(f"{stranger.path}{FOREIGN}", stranger.content, 0o640)])
     transaction.restore()
     assert found(tmp_path) == before
     assert manifest(tmp_path) == sorted(file.path for file in OLD)
@@ -274,6 +275,9 @@ def test_link_gives_way_to_a_file_and_its_target_stays(tmp_path: Path) -> None:
     (root / "haproxy.cfg").symlink_to("../elsewhere")
     apply(root, NEW)
     assert not (root / "haproxy.cfg").is_symlink()
+    copy = root / f"haproxy.cfg{FOREIGN}"
+    assert copy.is_symlink()
+    copy.unlink()
     assert found(root) == expected(NEW)
     assert (tmp_path / "elsewhere").read_bytes() == b"somebody's"
 
@@ -579,3 +583,36 @@ def test_any_sets_and_any_kill_end_in_the_wanted_set(
         # What was kept was ours, and goes with the set that no longer has it.
         apply(root, [])
         assert found(root) == expected([stranger])
+
+
+# --- files of others --------------------------------------------------------------------------------------------------
+
+
+def test_a_file_of_somebody_elses_is_kept_beside_ours(tmp_path: Path) -> None:
+    put(tmp_path, [ManagedFile("haproxy.cfg", b"theirs"), ManagedFile("lists/a.list", b"new a")])
+    transaction = FileTransaction(tmp_path, NEW)
+    assert transaction.foreign() == {"haproxy.cfg": "haproxy.cfg.before-postern"}
+    apply(tmp_path, NEW)
+    assert (tmp_path / "haproxy.cfg.before-postern").read_bytes() == b"theirs"
+    assert (tmp_path / "haproxy.cfg").read_bytes() == b"new"
+    # From now on it is ours, and a change of ours is no copy.
+    apply(tmp_path, OLD)
+    assert sorted(path.name for path in tmp_path.rglob("*before-postern*")) == ["haproxy.cfg.before-postern"]
+
+
+def test_an_earlier_copy_is_never_written_over(tmp_path: Path) -> None:
+    put(tmp_path, [ManagedFile("haproxy.cfg", b"second"), ManagedFile("haproxy.cfg.before-postern", b"first")])
+    apply(tmp_path, NEW)
+    assert (tmp_path / "haproxy.cfg.before-postern").read_bytes() == b"first"
+    assert (tmp_path / "haproxy.cfg.before-postern.1").read_bytes() == b"second"
+
+
+def test_a_change_that_is_taken_back_leaves_no_copy(tmp_path: Path) -> None:
+    put(tmp_path, OLD)
+    before = found(tmp_path)
+    transaction = FileTransaction(tmp_path, NEW)
+    transaction.stage()
+    transaction.swap()
+    assert (tmp_path / "haproxy.cfg.before-postern").exists()
+    transaction.restore()
+    assert found(tmp_path) == before
