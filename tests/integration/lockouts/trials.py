@@ -73,6 +73,7 @@ def edited(path: str, command: str) -> dict[str, str]:
 
 
 OURS_ASIDE = "mv /etc/ssh/sshd_config.d/00-postern.conf /root/kept"
+OURS_BACK = "mv /root/kept /etc/ssh/sshd_config.d/00-postern.conf"
 
 
 def before_the_role(path: str, key: str, *lines: str) -> dict[str, str]:
@@ -80,9 +81,9 @@ def before_the_role(path: str, key: str, *lines: str) -> dict[str, str]:
     text = "\\n".join(lines)
     return {
         "prepare": f"{OURS_ASIDE} && useradd --create-home --shell /bin/bash berta && "
-        f"install -d {path.rpartition('/')[0]} && echo '{key}' >{path} && printf '{text}\\n' >/etc/ssh/sshd_config.d/60-x.conf",
-        "undo": f"rm /etc/ssh/sshd_config.d/60-x.conf {path}; userdel --remove berta 2>/dev/null; "
-        "mv /root/kept /etc/ssh/sshd_config.d/00-postern.conf",
+        f"install -d {path.rpartition('/')[0]} && echo '{key}' >{path} && "
+        f"printf '{text}\\n' >/etc/ssh/sshd_config.d/60-x.conf",
+        "undo": f"rm /etc/ssh/sshd_config.d/60-x.conf {path}; userdel --remove berta 2>/dev/null; {OURS_BACK}",
     }
 
 
