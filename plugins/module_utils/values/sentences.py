@@ -29,16 +29,35 @@ class Hidden(Unfit):
     """A value that isn't what it should be, and must not be quoted."""
 
 
+class Secret(str):
+    """A text that was encrypted: it is never quoted."""
+
+    __slots__ = ()
+
+
 def show(value: Any) -> str:
     """The value as a person would recognise it from the YAML file, on one line, and not too long."""
+    if isinstance(value, Secret):
+        return NOT_SHOWN
     try:
-        text = json.dumps(value, ensure_ascii=False, default=_show_other)
+        text = json.dumps(_public(value), ensure_ascii=False, default=_show_other)
     except (TypeError, ValueError, RecursionError):  # keys that aren't texts, a list that holds itself
         text = f"a {kind(value)}"
     if _SECRET.search(text):
         return NOT_SHOWN
     text = printable(text)
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
+
+
+def _public(value: Any, depth: int = 0) -> Any:
+    """The value without the secrets in it."""
+    if isinstance(value, Secret):
+        return NOT_SHOWN
+    if depth > 12 or not isinstance(value, (dict, list, tuple)):
+        return value
+    if isinstance(value, dict):
+        return {key: _public(inner, depth + 1) for key, inner in value.items()}
+    return [_public(inner, depth + 1) for inner in value]
 
 
 def printable(text: str) -> str:

@@ -20,6 +20,8 @@ from typing import Any
 from .sentences import Unfit, kind, listed, show
 
 _IDENTIFIER = re.compile(r"[a-z]([a-z0-9-]*[a-z0-9])?\Z")
+_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?\Z")
+_URL_PATH = re.compile(r"(/[A-Za-z0-9_.-]+)+/?\Z")
 _ACCOUNT = re.compile(r"[a-z_][a-z0-9_.-]{0,31}\Z")
 _LONGEST = 1000  # characters of a value that is looked at closely
 
@@ -48,7 +50,7 @@ def read_text(value: Any, expected: str, longest: int = _LONGEST) -> str:
         raise Unfit(f"but must be {expected}, and this is a text of {len(value)} characters")
     if value != value.strip():
         raise Unfit(f"with white space around it; write {show(value.strip())}")
-    return value
+    return str(value)  # without what Ansible adds to texts
 
 
 def read_line(value: Any, expected: str, longest: int = _LONGEST) -> str:
@@ -103,6 +105,35 @@ def read_identifier(value: Any) -> str:
             "end with a hyphen"
         )
     return text
+
+
+def read_label(value: Any) -> str:
+    """A name that becomes one of a file's, or a label of a host's."""
+    expected = "a name of at most 63 letters a-z, digits and hyphens"
+    text = read_text(value, expected)
+    if len(text) > 63 or not _LABEL.match(text):
+        raise Unfit(f"but must be {expected}, without a hyphen at either end")
+    return text
+
+
+def read_url_path(value: Any) -> str:
+    """A path of a URL: /owa, /owa/healthcheck.htm."""
+    expected = "a path such as /owa"
+    text = read_text(value, expected)
+    if len(text) > 200 or not _URL_PATH.match(text):
+        raise Unfit(f"but must be {expected}, of letters, digits, dots, hyphens and underscores between slashes")
+    return text
+
+
+def read_lines(value: Any, expected: str, longest: int) -> str:
+    """A text of several lines. Tabs and line ends may be in it, and nothing else that can't be seen."""
+    if not isinstance(value, str):
+        raise Unfit(f"but must be {expected}, not a {kind(value)}")
+    if len(value) > longest:
+        raise Unfit(f"but must be {expected}, and this is a text of {len(value)} characters")
+    if odd := next((one for one in value if not one.isprintable() and one not in "\n\t"), ""):
+        raise Unfit(f"but must be {expected}, without characters that can't be seen (U+{ord(odd):04X})")
+    return str(value)
 
 
 def read_account(value: Any) -> str:

@@ -9,6 +9,12 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+try:
+    from ansible.parsing.vault import VaultHelper
+except ImportError:  # ansible-core before 2.19
+    VaultHelper = None
+
+from ...module_utils.values.sentences import Secret
 from . import schema
 from .tree import Inventory, Unevaluated
 
@@ -26,16 +32,26 @@ def plain(value: Any, depth: int = 0) -> Any:
         return {plain(key): plain(value[key], depth + 1) for key in value}
     if isinstance(value, (list, tuple)):
         return [plain(entry, depth + 1) for entry in value]
+    is_secret = encrypted(value)
     for builtin in (bool, int, float, str):
-        if isinstance(value, builtin):
+        if isinstance(value, builtin) and not is_secret:
             return builtin(value)
     try:
         text = str(value)  # decrypts what is vaulted
-        if getattr(value, "__ENCRYPTED__", False):
-            return text
+        if is_secret:
+            return Secret(text)
     except Exception as error:  # noqa: BLE001 (Jinja's "undefined" object, a vaulted text that can't be decrypted …)
         return Unevaluated("", reason(error))
     return value
+
+
+def encrypted(value: Any) -> bool:
+    """Whether a text is one of Ansible Vault's, or was until it was decrypted."""
+    if type(value) is str or isinstance(value, (bool, int, float, type(None))):
+        return False
+    if isinstance(value, Secret) or getattr(value, "__ENCRYPTED__", False):
+        return True
+    return VaultHelper is not None and VaultHelper.get_ciphertext(value, with_tags=False) is not None
 
 
 def evaluate(value: Any, template: Callable[[Any], Any], depth: int = 0) -> Any:
@@ -50,7 +66,8 @@ def evaluate(value: Any, template: Callable[[Any], Any], depth: int = 0) -> Any:
     if isinstance(value, (list, tuple)):
         return [evaluate(entry, template, depth + 1) for entry in value]
     try:
-        return plain(template(value))
+        found = plain(template(value))
+        return Secret(found) if isinstance(found, str) and encrypted(value) else found
     except Exception as error:  # noqa: BLE001 (whatever a template's filters and lookups raise)
         return Unevaluated(value if isinstance(value, str) else "", reason(error))  # what is vaulted isn't shown
 
@@ -64,7 +81,7 @@ def has_templates(value: Any, depth: int = 0) -> bool:
     if isinstance(value, (list, tuple)):
         return any(has_templates(entry, depth + 1) for entry in value)
     if isinstance(value, str):
-        return "{" in value or getattr(value, "__ENCRYPTED__", False)
+        return "{" in value or encrypted(value)
     return not isinstance(value, (bool, int, float, type(None)))
 
 

@@ -448,6 +448,30 @@ def test_a_vaulted_value_without_its_password(tmp_path: Path) -> None:
     assert sentence.endswith("Attempting to decrypt but no vault secrets found.")
 
 
+def test_a_vaulted_value_that_does_not_fit_is_not_shown(tmp_path: Path) -> None:
+    password = tmp_path / "password"
+    password.write_text("secret\n")
+    vaulted = subprocess.run(
+        [
+            str(Path(sys.executable).with_name("ansible-vault")),
+            *("encrypt_string", "--vault-password-file", str(password), "--name", "hostname", "correct horse battery"),
+        ],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    path = tmp_path / "hosts.yml"
+    indented = "".join(f"      {line}\n" for line in vaulted.splitlines())
+    groups = "  children:\n    gateways: {hosts: {gw1: {}}}\n    exchange: {hosts: {ex1: {ansible_host: 10.10.0.21}}}\n"
+    path.write_text(f"all:\n  vars:\n    mail_gateway:\n{indented}{groups}")
+    status, output = run("-i", str(path), "--vault-password-file", str(password))
+    assert status != 0
+    assert (
+        "mail_gateway.hostname is not shown, since it holds a secret, but must be one name, without a comma" in output
+    )
+    assert "horse" not in output
+
+
 def test_what_becomes_of_the_servers_is_computed(tmp_path: Path) -> None:
     status, output = run("-v", "-i", str(EXAMPLE))
     assert status == 0, output

@@ -9,6 +9,8 @@ import jinja2
 import yaml
 from ansible.plugins.filter.core import FilterModule
 
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.roles.reading import ROLES, read_variables
+
 Variables = dict[str, Any]
 # Relative path → content.
 Files = dict[str, str]
@@ -52,12 +54,21 @@ def rendered(value: Any, values: Variables) -> Any:
     return template(value).render(values) if isinstance(value, str) else value
 
 
+def sound(variables: Variables) -> Variables:
+    """The variables as the role's first task reads them."""
+    found, problems = read_variables(ROLES["haproxy"], {**DEFAULTS, **variables})
+    assert problems == []
+    return found
+
+
 def render(variables: Variables) -> Files:
     """Return the files that the role hands to the module, without the certificates."""
-    values = {**DEFAULTS, **variables}
+    values = sound(variables)
+    values["haproxy_sound"] = dict(values)
 
-    def lookup(kind: str, name: str, *, rstrip: bool = True) -> str:
+    def lookup(kind: str, name: str, *, rstrip: bool = True, template_vars: Variables | None = None) -> str:
         if kind == "ansible.builtin.template":
+            assert template_vars == values["haproxy_sound"]
             return environment().get_template(name).render(values)
         assert (kind, rstrip) == ("ansible.builtin.file", False)
         return Path(name).read_text()

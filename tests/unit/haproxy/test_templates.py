@@ -22,7 +22,7 @@ import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
-from rendering import DEFAULTS, ROLE, Files, Variables, render
+from rendering import DEFAULTS, ROLE, Files, Variables, render, sound
 
 from ansible_collections.postern.mail_gateway.plugins.module_utils.haproxy.runtime import messages
 
@@ -99,8 +99,9 @@ SERVICES = {
     "pop3": (110, "pop3"),
     "pop3s": (995, "pop3s"),
 }
-NETWORKS = ["10.1.1.25/32", "198.51.100.0/24", "2001:db8:a::/64", "203.0.113.7", "2001:db8::7", "0.0.0.0/0", "::/0"]
-SERVER_ADDRESSES = ["10.1.1.21", "10.1.1.22", "2001:db8:1::21", "fd77::a:22", "localhost"]
+NETWORKS = ["10.1.1.25/32", "198.51.100.0/24", "2001:db8:a::/64", "203.0.113.7", "2001:db8::7"]
+SERVER_ADDRESSES = ["10.1.1.21", "10.1.1.22", "2001:db8:1::21", "fd77::a:22", "ex.inside"]
+CERTIFICATES = [{"name": "mail", "names": ["mail.example.com"]}, {"name": "www", "names": ["www.example.com"]}]
 LISTEN = [["0.0.0.0", "::"], ["0.0.0.0"], ["::"], ["203.0.113.10", "2001:db8:25::10"]]
 
 
@@ -124,7 +125,8 @@ def servers() -> st.SearchStrategy[list[Variables]]:
             {"weight": st.sampled_from([0, 1, 100, 256]), "max_connections": st.sampled_from([0, 1, 500])},
         )
     )
-    return st.lists(one, max_size=3).map(lambda entries: named(entries, "ex"))
+    unique = st.lists(one, max_size=3, unique_by=lambda entry: entry["address"])
+    return unique.map(lambda entries: named(entries, "ex"))
 
 
 def directories() -> st.SearchStrategy[list[Variables]]:
@@ -164,7 +166,7 @@ def websites() -> st.SearchStrategy[list[Variables]]:
 
 # Each has the default or a value of its own; None of them is needed by HAProxy.
 VARIABLES = st.fixed_dictionaries(
-    {"haproxy_hostname": st.just("mail.example.com")},
+    {"haproxy_hostname": st.just("mail.example.com"), "haproxy_certificates": st.just(CERTIFICATES)},
     optional={
         "haproxy_listen_addresses": st.sampled_from(LISTEN),
         "haproxy_servers": servers(),
@@ -189,6 +191,7 @@ VARIABLES = st.fixed_dictionaries(
 )
 
 EVERYTHING: Variables = {
+    "haproxy_certificates": CERTIFICATES,
     "haproxy_hostname": "mail.example.com",
     "haproxy_servers": named(
         [{"address": "10.1.1.21", "max_connections": 500}, {"address": "2001:db8:1::22", "weight": 50}], "ex"
@@ -291,7 +294,7 @@ class Rendered:
 
     def given(self, name: str) -> Any:
         """A variable of the role, named without its prefix."""
-        return {**DEFAULTS, **self.variables}[f"haproxy_{name}"]
+        return sound({**self.variables, "haproxy_exchange_ca_file": ""})[f"haproxy_{name}"]
 
     def lines(self, path: str) -> list[str]:
         """The lines of a list or map without its comments."""
@@ -609,6 +612,7 @@ def playbook(tmp_path: Path) -> Iterator[Path]:
                     "gather_facts": False,
                     "vars_files": [str(ROLE / "defaults/main.yml"), "given.json", str(ROLE / "vars/main.yml")],
                     "tasks": [
+                        {"postern.mail_gateway.role_variables": {"role": "haproxy"}, "register": "haproxy_read"},
                         {"ansible.builtin.debug": {"msg": "shown:{{ haproxy_files | to_json | b64encode }}"}},
                     ],
                 }
