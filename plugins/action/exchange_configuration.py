@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
+from ansible.release import __version__ as ansible_version
 from ansible.utils.display import Display
 
 from ..module_utils.values.sentences import listed
@@ -21,6 +23,7 @@ from ..plugin_utils.exchange.kinds import arguments
 from ..plugin_utils.exchange.operations import Operation, Plan
 from ..plugin_utils.exchange.plan import make_plan
 from ..plugin_utils.exchange.questions import queries, standard_input
+from ..plugin_utils.exchange.recording import record
 from ..plugin_utils.exchange.refusals import Refused
 from ..plugin_utils.exchange.service_addresses import ADAPTER
 
@@ -44,6 +47,7 @@ ARGUMENTS: dict[str, Any] = {
     },
     "organization_settings": {"type": "bool", "default": True},
     "confirm_timeout": {"type": "int", "default": 120},
+    "record": {"type": "str", "default": ""},
     "server_addresses": {"type": "list", "elements": "str", "default": []},
     "gateway_addresses": {"type": "list", "elements": "str", "default": []},
     "relay_addresses": {"type": "list", "elements": "str", "default": []},
@@ -79,6 +83,8 @@ class ActionModule(ActionBase):
             "controller": "",
         }
         answer = self._ask(question)
+        if arguments.get("record"):
+            _record(arguments, question, answer)
         question["controller"] = answer.controller
         server = read_server(answer, desired)
         plan = make_plan(desired, server)
@@ -192,6 +198,15 @@ class ActionModule(ActionBase):
         if answer.fatal:
             raise Refused([_fatal(answer.fatal, question)])
         return answer
+
+
+def _record(arguments: Mapping[str, Any], question: Mapping[str, Any], answer: Answer) -> None:
+    """Keep what was read, whatever comes of it."""
+    asked = {name: value for name, value in arguments.items() if name != "record"}
+    sent = "".join(map(scripts.read, (scripts.BOOTSTRAP, *scripts.SCRIPTS)))
+    versions = {"ansible_core": ansible_version, "scripts": hashlib.sha256(sent.encode()).hexdigest()[:12]}
+    path = record.write(arguments["record"], record.recording_of(asked, question, answer.document, versions))
+    Display().display(f"What was read from the server is in {path}, without names and addresses.")
 
 
 def _told(operations: Iterable[Operation]) -> str:

@@ -47,6 +47,12 @@ options:
         written to one domain controller, so that it shows at once as a rule.
     type: int
     default: 120
+  record:
+    description:
+      - A folder on the controller for recordings. What is read from the server, and what was asked for, is kept in a
+        file there, with names, addresses and all else that is private replaced. In check mode as well.
+    type: str
+    default: ""
   receive_connectors:
     description: Receive connectors.
     type: list
