@@ -22,7 +22,9 @@ class Windows:
     """A host with the fake session: a file of state, and what was called."""
 
     def __init__(self, folder: Path, **state: Any) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
         self.file = folder / "state.json"
+        self.name = "EX1"
         server = fresh()
         template = {**server["exchange_receive_connectors"][0], "Comment": "", "PermissionGroups": "None"}
         self.write(
@@ -62,7 +64,12 @@ class Windows:
             capture_output=True,
             text=True,
             timeout=120,
-            env={**os.environ, "PSModulePath": str(SESSION), "FAKE_EXCHANGE": str(self.file), "COMPUTERNAME": "EX1"},
+            env={
+                **os.environ,
+                "PSModulePath": str(SESSION),
+                "FAKE_EXCHANGE": str(self.file),
+                "COMPUTERNAME": self.name,
+            },
         )
 
 

@@ -80,11 +80,10 @@ class Scrubber:
         self.words: dict[str, str] = {}
         self.numbers: dict[str, str] = {}
         self._certificates: dict[str, str] = {}
-        self._taken: set[str] = set()
         seen = list(strings(document))
+        # Nothing that is there stands for something else.
+        self._taken = {taken for _unused, text in seen for taken in (*words_of([text]), *re.findall(r"[0-9]+", text))}
         for name, text in seen:
-            self._taken.update(words_of([text]))
-            self._taken.update(re.findall(r"[0-9]+", text))
             if name == CERTIFICATE:
                 for part in certificates.names(text):
                     self._learn(part)

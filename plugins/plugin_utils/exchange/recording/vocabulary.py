@@ -84,8 +84,8 @@ def is_public(name: str, text: str) -> bool:
         return _VERSION.fullmatch(text) is not None
     if name == "ExtendedRights":
         return _RIGHT.fullmatch(text) is not None
-    if name in ("LocalPort", "command", "scripts"):
-        return re.fullmatch(r"[A-Za-z0-9-]+", text, re.ASCII) is not None
+    if name in ("LocalPort", "Component", "State", "Status", "StartType", "ServerRole"):
+        return re.fullmatch(r"[A-Za-z0-9, -]+", text, re.ASCII) is not None
     known = _properties().get(name.lower(), [])
     return bool(known) and not any(_takes_names(entry.type) for entry in known) and bool(_PLAIN.fullmatch(text))
 
