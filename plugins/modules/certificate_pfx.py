@@ -69,7 +69,9 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.certificates.pfx import encryption_for, make_pfx, new_password
 from ..module_utils.certificates.x509 import bundle_from
+from ..module_utils.host.arguments import parsed
 from ..module_utils.host.errors import HostError
+from ..module_utils.values.texts import read_label
 
 
 def main() -> None:
@@ -81,15 +83,16 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    path = Path(module.params["folder"], "certificates", f"{module.params['name']}.pem")
+    path = Path(module.params["folder"], "certificates")
     try:
+        path /= f"{parsed('name', module.params['name'], read_label)}.pem"
         bundle = bundle_from(path.read_bytes())
         password = new_password()
         pfx = make_pfx(bundle.pem, password, encryption_for(module.params["windows"]), bundle.leaf.names[0])
     except OSError as error:
         module.fail_json(msg=f"{path} can't be read ({error.strerror}); name a certificate of this gateway.")
     except HostError as error:
-        module.fail_json(msg=f"{path}: {error}")
+        module.fail_json(msg=str(error) if path.suffix != ".pem" else f"{path}: {error}")
     module.exit_json(
         changed=False, pfx=base64.b64encode(pfx).decode(), password=password, fingerprint=bundle.leaf.fingerprint
     )

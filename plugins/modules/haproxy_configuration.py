@@ -166,6 +166,7 @@ from ..module_utils.haproxy.runtime import (
     running_digest,
     with_source_lines,
 )
+from ..module_utils.host.arguments import parsed
 from ..module_utils.host.commands import run
 from ..module_utils.host.errors import HostError
 from ..module_utils.host.files import make_folder
@@ -174,6 +175,8 @@ from ..module_utils.host.modules import sentences
 from ..module_utils.host.ports import check_root_port
 from ..module_utils.host.transaction import Change, FileTransaction, ManagedFile
 from ..module_utils.host.units import is_active
+from ..module_utils.values.names import read_name
+from ..module_utils.values.texts import read_label
 
 MAIN = "haproxy.cfg"
 STATES = "drained-servers"  # relative to the folder; the role's configuration reads it
@@ -260,8 +263,11 @@ class Configuration:
         secrets: dict[str, bytes] = {}
         kept = [path for path in first if (self.folder / path).exists()]
         generated: dict[str, bytes] = {}
-        for certificate in self.module.params["certificates"]:
-            path = f"certificates/{certificate['name']}.pem"
+        for number, certificate in enumerate(self.module.params["certificates"]):
+            where = f"haproxy_certificates[{number}]"
+            path = f"certificates/{parsed(f'{where}.name', certificate['name'], read_label)}.pem"
+            for place, name in enumerate(certificate["names"]):
+                parsed(f"{where}.names[{place}]", name, lambda value: read_name(value, wildcard=True))
             if pem := self.module.params["pems"].get(certificate["name"]):
                 secrets[path] = pem.strip().encode() + b"\n"
             elif (self.folder / path).exists():

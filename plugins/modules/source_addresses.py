@@ -69,12 +69,14 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.host import files
+from ..module_utils.host.arguments import parsed
 from ..module_utils.host.commands import last, run
 from ..module_utils.host.errors import HostError
 from ..module_utils.host.files import diff_part, write
 from ..module_utils.host.modules import sentences
 from ..module_utils.host.source_addresses import plan, prefixed, unit, unit_addresses
 from ..module_utils.host.units import UNITS, starts_with_host
+from ..module_utils.values.texts import read_label
 
 
 def must(*arguments: str) -> str:
@@ -102,7 +104,7 @@ def main() -> None:
 
 def work(module: AnsibleModule) -> dict[str, Any]:
     """Compare, and change where that is asked for; return the module's result."""
-    service: str = module.params["service"]
+    service: str = parsed("service", module.params["service"], read_label)
     name = f"{service}-addresses.service"
     path = UNITS / name
     before = path.read_text(encoding="utf-8") if path.exists() else ""

@@ -5,20 +5,33 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import ssl
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..host.arguments import parsed
 from ..host.errors import HostError
 from ..host.files import HostFile, mark
 from ..host.ports import check_root_port
 from ..host.programs import Program
 from ..host.units import UNITS
+from ..values.addresses import read_any_address
+from ..values.keys import read_public_key
+from ..values.names import (
+    read_authority,
+    read_email,
+    read_hmac_key,
+    read_host,
+    read_inventory_name,
+    read_key_id,
+    read_name,
+)
+from ..values.sentences import show
+from ..values.texts import read_account, read_integer, read_label, read_line
 from . import cli
-from .authorities import AUTHORITIES, HMAC_KEY_FORM, KEY_ID_FORM
+from .authorities import AUTHORITIES
 from .settings import SETTINGS, Peer, Settings, Wanted, settings_text
 
 # Let's Encrypt's and most others' limit: https://letsencrypt.org/docs/rate-limits/
@@ -32,36 +45,20 @@ DROP_IN = UNITS / "certbot.service.d" / "postern.conf"
 PATH_UNIT = UNITS / "postern-certificates.path"
 RECEIVER = UNITS / "postern-certificates.service"
 
-_LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)$")
-_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}$")
-
 
 def authority_url(authority: str) -> str:
     """Return the address of an authority's ACME directory from its name or address."""
-    url = AUTHORITIES.get(authority, authority)
-    if not re.match(r"https://[^/\s]+(/\S*)?$", url):
-        raise HostError(
-            f"letsencrypt_authority '{authority}' is neither {' nor '.join(AUTHORITIES)} nor an https:// address of an "
-            "ACME directory."
-        )
-    return url
+    known = parsed("letsencrypt_authority", authority, read_authority)
+    return AUTHORITIES.get(known, known)
 
 
 def _check_name(path: str, name: str) -> None:
     if "*" in name:
         raise HostError(
-            f"{path} '{name}' is a wildcard, and HTTP-01 can't prove that somebody has all names of a domain (RFC 8555 "
-            "7.1.3); list the names one by one."
+            f"{path} is {show(name)}, a wildcard, and HTTP-01 can't prove that somebody has all names of a domain (RFC "
+            "8555 7.1.3); list the names one by one."
         )
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        pass
-    else:
-        raise HostError(f"{path} '{name}' is an address; a certificate is for DNS names here.")
-    labels = name.lower().split(".")
-    if len(labels) < 2 or len(name) > 253 or not all(_LABEL.match(label) for label in labels):
-        raise HostError(f"{path} '{name}' is not a full DNS name in ASCII, as in mail.example.com.")
+    parsed(path, name, read_name)
 
 
 def check_variables(variables: Mapping[str, Any]) -> None:
@@ -71,11 +68,9 @@ def check_variables(variables: Mapping[str, Any]) -> None:
     seen: set[str] = set()
     for number, certificate in enumerate(variables["certificates"]):
         path = f"letsencrypt_certificates[{number}]"
-        name, names = str(certificate["name"]), certificate["names"]
-        if not _NAME.match(name):
-            raise HostError(f"{path}.name '{name}' must be lower case letters, digits and hyphens.")
+        name, names = parsed(f"{path}.name", certificate["name"], read_label), certificate["names"]
         if name in seen:
-            raise HostError(f"{path}.name '{name}' is there twice; give each certificate a name of its own.")
+            raise HostError(f"{path}.name is {show(name)}, which is there twice; give each a name of its own.")
         seen.add(name)
         if not names:
             raise HostError(f"{path}.names is empty; list the DNS names of '{name}'.")
@@ -88,9 +83,13 @@ def check_variables(variables: Mapping[str, Any]) -> None:
             _check_name(f"{path}.names[{position}]", str(one))
         if len({one.lower() for one in names}) < len(names):
             raise HostError(f"{path}.names has a name twice; list each once.")
-    contact = variables["contact"]
-    if contact and not re.match(r"[^@\s,]+@[^@\s,]+\.[^@\s,]+$", contact):
-        raise HostError(f"letsencrypt_contact '{contact}' is not an e-mail address.")
+    if variables["contact"]:
+        parsed("letsencrypt_contact", variables["contact"], read_email)
+    parsed("letsencrypt_account", variables["account"], read_account)
+    parsed("letsencrypt_tls_address", variables["tls_address"], read_any_address)
+    parsed("tls_port", variables["tls_port"], lambda value: read_integer(value, 1, 65535))
+    if variables["metrics_file"]:
+        parsed("letsencrypt_metrics_file", variables["metrics_file"], lambda value: read_line(value, "a file's path"))
     _check_gateways(variables)
     if variables.get("authority_ca") and not _certificates_in(variables["authority_ca"]):
         raise HostError("letsencrypt_authority_ca_file holds no PEM certificate; give the authority's root.")
@@ -102,25 +101,30 @@ def _check_external_account(key_id: str, hmac_key: str) -> None:
     if bool(key_id) != bool(hmac_key):
         there, missing = ("key_id", "hmac_key") if key_id else ("hmac_key", "key_id")
         raise HostError(f"{where}_{missing} is missing beside {where}_{there}; the authority gave both, give both.")
-    if key_id and not re.fullmatch(KEY_ID_FORM, key_id):
-        raise HostError(f"{where}_key_id '{key_id}' is not a key identifier, one word that the authority gave.")
-    if hmac_key and not re.fullmatch(HMAC_KEY_FORM, hmac_key):
-        raise HostError(
-            f"{where}_hmac_key is not shown, but must be base64url (letters, digits, - and _) as the authority gave "
-            "it; copy it once more."
-        )
+    if key_id:
+        parsed(f"{where}_key_id", key_id, read_key_id)
+        parsed(f"{where}_hmac_key", hmac_key, read_hmac_key)
 
 
 def _check_gateways(variables: Mapping[str, Any]) -> None:
     host, gateways = variables["host"], variables["gateways"]
+    for number, name in enumerate(gateways):
+        parsed(f"letsencrypt_gateways[{number}]", name, read_inventory_name)
+    if host:
+        parsed("host", host, read_inventory_name)
     if gateways and host not in gateways:
         raise HostError(f"letsencrypt_gateways ({', '.join(gateways)}) lacks this host, {host}.")
     for number, peer in enumerate(variables["peers"]):
         path = f"letsencrypt_peers[{number}]"
+        parsed(f"{path}.name", peer["name"], read_inventory_name)
+        parsed(f"{path}.address", peer["address"], lambda value: read_host(value, loopback=True))
+        parsed(f"{path}.port", int(peer.get("port") or 22), lambda value: read_integer(value, 1, 65535))
         if peer["name"] == host:
             raise HostError(f"{path} is this host itself; list the other gateways.")
         if not peer["host_keys"]:
             raise HostError(f"{path}.host_keys is empty; without {peer['name']}'s host keys nobody can tell it apart.")
+        for place, key in enumerate(peer["host_keys"]):
+            parsed(f"{path}.host_keys[{place}]", key, lambda value: read_public_key(value, options=False))
 
 
 def _certificates_in(text: str) -> list[str]:

@@ -11,10 +11,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..host.arguments import parsed
 from ..host.commands import last, run
 from ..host.errors import HostError
 from ..host.files import beside, diff_part, make_folder, read, replace
 from ..host.locks import lock_path, locked
+from ..values.keys import is_public_key
+from ..values.names import read_inventory_name
+from ..values.texts import read_account
 
 STATE = Path("/var/lib/postern/certificates")
 BUSY = "Another run makes this gateway's key; wait for it to end and run again."
@@ -98,8 +102,8 @@ class Identity:
     """
 
     def __init__(self, host: str, account: str, state: Path = STATE) -> None:
-        self.host = host
-        self.account = account
+        self.host = parsed("host", host, read_inventory_name)
+        self.account = parsed("account", account, read_account)
         self.key = state / "id_ed25519"
         self.public = state / "id_ed25519.pub"
         self.known_hosts = state / "known_hosts"
@@ -134,7 +138,7 @@ class Identity:
             "changed": changed,
             "identity": {
                 "public_key": (read(self.public) or b"").decode().strip(),
-                "host_keys": [" ".join(key.split()[:2]) for key in keys],
+                "host_keys": [" ".join(key.split()[:2]) for key in keys if is_public_key(key.strip())],
                 "peers": remembered(self._authorized_keys(), known_hosts(self.known_hosts)),
             },
             "diff": [diff_part(str(self.key), "", "a new key\n")] if changed else [],

@@ -12,8 +12,9 @@ from typing import Any
 
 from ..host.errors import HostError
 from ..host.files import mark
-from ..host.networks import Network
 from ..host.transaction import ManagedFile
+from ..values.addresses import Network
+from ..values.sentences import show
 
 MARK = mark("role postern.mail_gateway.fail2ban") + "\n"
 ACTION = "postern-ban"
@@ -232,15 +233,15 @@ journalmatch = _SYSTEMD_UNIT=ssh.service _UID=0 + _SYSTEMD_SLICE=system-ssh.slic
 def _texts(values: Any, where: str, pattern: re.Pattern[str], hint: str) -> tuple[str, ...]:
     for number, value in enumerate(values):
         if not pattern.fullmatch(value):
-            raise HostError(f"{where}[{number}] {value!r} {hint}.")
+            raise HostError(f"{where}[{number}] {show(value)} {hint}.")
     return tuple(values)
 
 
 def _name(value: str, where: str) -> str:
     if not _NAME.fullmatch(value):
         raise HostError(
-            f"{where} {value!r} is no name for Fail2Ban; begin with a small letter, go on with small letters, digits "
-            "and hyphens, 32 at the most."
+            f"{where} {show(value)} is no name for Fail2Ban; begin with a small letter, go on with small letters, "
+            "digits and hyphens, 32 at the most."
         )
     return value
 
@@ -260,26 +261,27 @@ def filters(items: Sequence[Mapping[str, Any]], variable: str = "fail2ban_filter
         where = f"{variable}[{number}]"
         name = _name(item["name"], f"{where}.name")
         if name in found:
-            raise HostError(f"{where}.name {name!r} is there twice; give each filter a name of its own.")
+            raise HostError(f"{where}.name {show(name)} is there twice; give each filter a name of its own.")
         for key in ("fail_regexes", "ignore_regexes"):
             for place, regex in enumerate(item[key]):
-                if "\n" in regex or not regex.strip():
+                if not regex.isprintable() or not regex.strip():
+                    odd = "more than one line" if "\n" in regex else "no line that one can see"
                     raise HostError(
-                        f"{where}.{key}[{place}] is {'more than one line' if regex.strip() else 'empty'}; "
+                        f"{where}.{key}[{place}] is {odd if regex.strip() else 'empty'}; "
                         "write one regular expression on one line."
                     )
         if not item["fail_regexes"]:
-            raise HostError(f"{where}.fail_regexes of {name!r} is empty; write at least one regular expression.")
+            raise HostError(f"{where}.fail_regexes of {show(name)} is empty; write at least one regular expression.")
         if not re.fullmatch(r"[\w.-]+", item["identifier"], re.ASCII):
             raise HostError(
-                f"{where}.identifier {item['identifier']!r} isn't a program's name in the journal (SYSLOG_IDENTIFIER); "
-                "write it as 'journalctl' shows it."
+                f"{where}.identifier {show(item['identifier'])} isn't a program's name in the journal "
+                "(SYSLOG_IDENTIFIER); write it as 'journalctl' shows it."
             )
         matches = _journal_matches(item["journal_matches"], f"{where}.journal_matches")
         if not matches:
             raise HostError(
-                f"{where}.journal_matches of {name!r} is empty, so anybody's lines would count; name the unit, such as "
-                "_SYSTEMD_UNIT=haproxy.service."
+                f"{where}.journal_matches of {show(name)} is empty, so anybody's lines would count; name the unit, "
+                "such as _SYSTEMD_UNIT=haproxy.service."
             )
         found[name] = Filter(
             name, item["identifier"], tuple(item["fail_regexes"]), tuple(item["ignore_regexes"]), matches
@@ -294,7 +296,8 @@ def _ports(values: Any, where: str) -> tuple[str, ...]:
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
         if not 1 <= first <= last <= 65535:
             raise HostError(
-                f"{where}[{number}] {value!r} isn't a port; write a number from 1 to 65535, or a range like 6000-6007."
+                f"{where}[{number}] {show(value)} isn't a port; write a number from 1 to 65535, or a range like "
+                "6000-6007."
             )
         found.append((first, last))
     merged: list[tuple[int, int]] = []
@@ -318,7 +321,7 @@ def jails(items: Sequence[Mapping[str, Any]], variable: str = "fail2ban_jails") 
         name = _name(item["name"], f"{where}.name")
         if name in found or name in _TAKEN:
             why = "is there twice" if name in found else "means something else to Fail2Ban"
-            raise HostError(f"{where}.name {name!r} {why}; give each jail a name of its own.")
+            raise HostError(f"{where}.name {show(name)} {why}; give each jail a name of its own.")
         for key, least in (("max_retry", 1), ("find_time", 1), ("ban_time", 1), ("max_ban_time", 0)):
             if item[key] < least and not (key == "ban_time" and item[key] == FOREVER):
                 unit = "" if key == "max_retry" else " seconds"
@@ -327,7 +330,7 @@ def jails(items: Sequence[Mapping[str, Any]], variable: str = "fail2ban_jails") 
         used = item["filter"] or name
         for key, value in (("filter", used), ("filter_mode", item["filter_mode"] or "normal")):
             if not re.fullmatch(r"[A-Za-z0-9_-]+", value, re.ASCII):
-                raise HostError(f"{where}.{key} {value!r} is no name; write letters, digits and hyphens.")
+                raise HostError(f"{where}.{key} {show(value)} is no name; write letters, digits and hyphens.")
         found[name] = Jail(
             name=name,
             filter=used,

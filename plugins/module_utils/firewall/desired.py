@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import socket
 from collections.abc import Mapping, Sequence
@@ -13,7 +12,10 @@ from dataclasses import replace
 from itertools import product
 from typing import Any
 
+from ..host.arguments import parsed
 from ..host.errors import HostError
+from ..values.addresses import read_any_network, short
+from ..values.sentences import show
 from .rules import (
     ANYWHERE,
     IPV4_ONLY,
@@ -29,6 +31,7 @@ SERVICES = {
     "ssh": 22, "smtp": 25, "http": 80, "pop3": 110, "imap": 143, "imap2": 143, "https": 443, "submissions": 465,
     "submission": 587, "imaps": 993, "pop3s": 995,
 }  # fmt: skip
+LONGEST_COMMENT = 200
 MOST_PORTS = 15  # iptables' multiport; a range counts as two
 
 
@@ -65,14 +68,21 @@ def _described(
     dports = _ports(given["ports"], protocol, f"{where}.ports")
     sports = _ports(given["source_ports"], protocol, f"{where}.source_ports")
     note = given["comment"]
-    if "'" in note or not note.isprintable():
-        raise HostError(f"{where}.comment is {note!r}, but ufw's comments hold no ' and no line break; reword it.")
+    if "'" in note or not note.isprintable() or len(note) > LONGEST_COMMENT:
+        raise HostError(
+            f"{where}.comment is {show(note)}, but ufw's comments hold no ', no line break and "
+            f"{LONGEST_COMMENT} characters at most; reword it."
+        )
     interface, outgoing = given["interface"], given["outgoing_interface"]
     for name in (interface, outgoing):
         if name and not re.fullmatch(r"[A-Za-z0-9_.+,=%@-]{1,15}", name):
-            raise HostError(f"{where} names the interface {name!r}, which can't be one; write it as 'ip link' does.")
+            raise HostError(
+                f"{where} names the interface {show(name)}, which can't be one; write it as 'ip link' does."
+            )
     if outgoing and direction != "routed":
-        raise HostError(f"{where}.outgoing_interface is for the direction routed; write interface for {direction!r}.")
+        raise HostError(
+            f"{where}.outgoing_interface is for the direction routed; write interface for {show(direction)}."
+        )
     base = Rule(
         family=4,
         action=action,
@@ -127,7 +137,9 @@ def _of_application(
     ports: list[list[tuple[str, str]]] = []
     for name in (destination, source):
         if name and name not in profiles:
-            text = f"{where} names the application {name!r}, of which there is no profile in /etc/ufw/applications.d"
+            text = (
+                f"{where} names the application {show(name)}, of which there is no profile in /etc/ufw/applications.d"
+            )
             raise HostError(f"{text}; 'ufw app list' shows those that are.")
         entries = [entry.partition("/") for entry in profiles[name]] if name else [("any", "", "")]
         ports.append([(port, protocol or "any") for port, _unused, protocol in entries])
@@ -158,7 +170,7 @@ def _protocol(text: str, where: str) -> str:
         return name
     known = ", ".join(f"{name} ({number})" for number, name in sorted(PROTOCOLS.items()))
     advice = "ICMP is let in by before.rules as far as it must be" if "icmp" in name else f"it knows {known} and any"
-    raise HostError(f"{where}.protocol is {text!r}, but ufw has no rules for that; {advice}.")
+    raise HostError(f"{where}.protocol is {show(text)}, but ufw has no rules for that; {advice}.")
 
 
 def _ports(given: Sequence[str], protocol: str, where: str) -> str:
@@ -171,11 +183,13 @@ def _ports(given: Sequence[str], protocol: str, where: str) -> str:
             return "any"
         first, colon, last = text.partition(":")
         if re.fullmatch(r"\d+-\d+", text):
-            raise HostError(f"{where} holds {text!r}, but ufw's ranges have a colon; write {text.replace('-', ':')}.")
+            raise HostError(
+                f"{where} holds {show(text)}, but ufw's ranges have a colon; write {text.replace('-', ':')}."
+            )
         low = _port(first, protocol, where)
         high = _port(last, protocol, where) if colon else low
         if colon and low >= high:
-            raise HostError(f"{where} holds the range {text!r}, whose end must be above its beginning.")
+            raise HostError(f"{where} holds the range {show(text)}, whose end must be above its beginning.")
         found.add((low, high))
     if not found:
         return "any"
@@ -200,7 +214,7 @@ def _port(text: str, protocol: str, where: str) -> int:
         except OSError:
             pass
     advice = "" if protocol != "any" or text.isdecimal() else "; a name needs protocol: tcp or udp beside it"
-    raise HostError(f"{where} holds {text!r}, which is no port (1 to 65535) and no name in /etc/services{advice}.")
+    raise HostError(f"{where} holds {show(text)}, which is no port (1 to 65535) and no name in /etc/services{advice}.")
 
 
 def _address(text: str, where: str) -> tuple[int, str]:
@@ -211,20 +225,5 @@ def _address(text: str, where: str) -> tuple[int, str]:
     text = text.strip().lower()
     if text == "any":
         return 0, ""
-    try:
-        network = ipaddress.ip_network(text)
-    except ValueError:
-        try:
-            interface = ipaddress.ip_interface(text)
-        except ValueError:
-            raise HostError(
-                f"{where} is {text!r}, but must be an IP address, a network (10.0.0.0/8, 2001:db8::/32) or any."
-            ) from None
-        text = f"{where} is {text!r}, which has bits behind its prefix; write {interface.network} for the network"
-        raise HostError(f"{text}, or {interface.ip} for the host.") from None
-    first = network.network_address
-    if isinstance(first, ipaddress.IPv6Address) and (first.ipv4_mapped or first.scope_id):
-        raise HostError(f"{where} is {text!r}; write IPv4 addresses as such, and IPv6 ones without a zone.")
-    if network.prefixlen == network.max_prefixlen:
-        return network.version, str(first)
-    return network.version, str(network)
+    network = parsed(where, text, read_any_network)
+    return network.version, short(network)

@@ -9,9 +9,8 @@ import ipaddress
 from collections.abc import Sequence
 from typing import Any
 
-from .errors import HostError
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+from ..values.addresses import Network, read_any_network
+from .arguments import parsed
 
 
 def networks(texts: Sequence[str], variable: str) -> list[Network]:
@@ -23,15 +22,6 @@ def networks(texts: Sequence[str], variable: str) -> list[Network]:
     """
     found: dict[int, list[Any]] = {4: [], 6: []}
     for number, text in enumerate(texts):
-        try:
-            network = ipaddress.ip_network(text.strip())
-        except ValueError as error:
-            try:
-                loose = ipaddress.ip_network(text.strip(), strict=False)
-            except ValueError:
-                hint = "write an address, or a network such as 198.51.100.0/24"
-            else:
-                hint = f"write {loose} for the network, or the address without its prefix"
-            raise HostError(f"{variable}[{number}] {text!r} is no address and no network; {hint}.") from error
+        network = parsed(f"{variable}[{number}]", text.strip(), read_any_network)
         found[network.version].append(network)
     return [*ipaddress.collapse_addresses(found[4]), *ipaddress.collapse_addresses(found[6])]

@@ -15,6 +15,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..values.addresses import read_address
+from .arguments import parsed
 from .errors import HostError
 from .files import mark
 
@@ -70,10 +72,7 @@ def plan(wanted: Iterable[str], links: Sequence[Mapping[str, Any]], managed: Map
     own = [entry for entry in present if entry[0] not in managed or entry != _ours(entry[0], entry[1])]
     result: dict[str, str] = {}
     for text in dict.fromkeys(wanted):
-        try:
-            address = ipaddress.ip_address(text)
-        except ValueError as error:
-            raise HostError(f"'{text}' is not an IP address; give one without prefix length.") from error
+        address = parsed("addresses", text, read_address)
         name = str(address)
         if any(name == entry[0] for entry in own):
             continue

@@ -53,7 +53,13 @@ class Change:
 def safe_path(path: str) -> str:
     """Return ``path`` in its shortest spelling if it stays below the root; raise HostError otherwise."""
     parts = Path(path).parts
-    if not parts or Path(path).is_absolute() or ".." in parts or "\0" in path or parts[0] in (MANIFEST, STAGING):
+    if (
+        not parts
+        or Path(path).is_absolute()
+        or ".." in parts
+        or not path.isprintable()
+        or parts[0] in (MANIFEST, STAGING)
+    ):
         raise HostError(f"The file name {path!r} must be relative and stay below the folder it is managed in.")
     return str(Path(path))
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from ..host.errors import HostError
 from ..host.networks import networks
+from ..values.sentences import show
 from .host import KEYS_ARE_MARKED, MARK
 
 FOLDER = Path("/etc/ssh")
@@ -116,9 +117,9 @@ def checked_settings(settings: Mapping[str, Any], where: str) -> list[tuple[str,
     pairs = []
     for keyword, value in settings.items():
         text = value_text(keyword, value)
-        if not re.fullmatch(r"[A-Za-z0-9]+", keyword) or not text.strip() or re.search(r"[\0\r\n]", text):
+        if not re.fullmatch(r"[A-Za-z0-9]+", keyword) or not text.strip() or not text.isprintable():
             raise HostError(
-                f"{where}.{keyword}: '{text}' is not a setting of sshd; give a name and a value of one line."
+                f"{where}: {show({keyword: text})} is not a setting of sshd; give a name and a value of one line."
             )
         if keyword.lower() in OWN and not (keyword.lower() == "pubkeyauthentication" and ".settings" in where):
             instead = OWN[keyword.lower()]
@@ -224,7 +225,7 @@ def _match_blocks(wanted: Wanted) -> list[str]:
         lines += ["", f"Match User {','.join(exclusive)}", f"    AuthorizedKeysFile {KEYS}/%u"]
     for number, block in enumerate(wanted.matches):
         where = f"sshd_matches[{number}]"
-        if not block["match"].strip() or re.search(r"[\0\r\n]", block["match"]):
+        if not block["match"].strip() or not block["match"].isprintable():
             raise HostError(f"{where}.match must be the criteria of a Match block on one line, as in 'User anna'.")
         lines += ["", f"Match {block['match'].strip()}"]
         lines += [f"    {key} {text}" for key, text in checked_settings(block["settings"], f"{where}.settings")]

@@ -14,9 +14,13 @@ import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from ..host.arguments import parsed
 from ..host.commands import last
 from ..host.errors import HostError
 from ..host.files import HostFile, read
+from ..values.addresses import read_any_address
+from ..values.keys import read_public_key
+from ..values.texts import read_account
 from .accounts import keys_in
 from .configuration import Wanted, drop_in, openssh_version, socket_drop_in, strong_moduli
 from .host import MARK as HEADER
@@ -69,21 +73,23 @@ class Desired:
     def key_files(self) -> list[HostFile]:
         """Return the files with people's keys, and those that have to go."""
         files = {}
-        given = [("sshd_authorized_keys", entry["user"], entry) for entry in self.wanted.authorized_keys]
-        given += [("sshd_sftp_accounts", entry["name"], entry) for entry in self.wanted.sftp_accounts]
-        for variable, name, entry in given:
-            if not re.fullmatch(r"[a-z_][a-z0-9_.-]{0,31}", name):
-                raise HostError(f"{variable}: '{name}' is not the name of an account.")
+        given = [("sshd_authorized_keys", "user", *one) for one in enumerate(self.wanted.authorized_keys)]
+        given += [("sshd_sftp_accounts", "name", *one) for one in enumerate(self.wanted.sftp_accounts)]
+        for variable, key, place, entry in given:
+            where = f"{variable}[{place}]"
+            name = parsed(f"{where}.{key}", entry[key], read_account)
             if variable == "sshd_authorized_keys" and not known(name):
                 raise HostError(f"{variable}: there is no account '{name}' on this host; make it first.")
             if self.host.keys / name in files:
                 raise HostError(f"{variable}: the account '{name}' is listed twice; put all its keys into one entry.")
-            lines = [line.strip() for line in entry["keys"] if line.strip()]
+            lines = [
+                parsed(f"{where}.keys[{number}]", line.strip(), read_public_key)
+                for number, line in enumerate(entry["keys"])
+                if line.strip()
+            ]
             for number, line in enumerate(lines):
-                if "\n" in line or self.host.run("ssh-keygen", "-l", "-f", "-", data=line + "\n").returncode:
-                    raise HostError(
-                        f"{variable}: key {number + 1} of '{name}' is not a public key; give it on one line."
-                    )
+                if self.host.run("ssh-keygen", "-l", "-f", "-", data=line + "\n").returncode:
+                    raise HostError(f"{where}.keys: ssh-keygen takes key {number + 1} for none; give another one.")
             if name == self.host.account and entry.get("exclusive") and not lines:
                 raise HostError(
                     f"{variable}: '{name}' is the account that Ansible uses, and it would have no key left; give one."
@@ -151,11 +157,8 @@ class Desired:
             raise HostError("sshd_ports must hold ports from 1 to 65535.")
         links = json.loads(self.host.run("ip", "-json", "address").stdout or "[]")
         present = {ipaddress.ip_address(info["local"]) for link in links for info in link.get("addr_info", ())}
-        for text in self.wanted.listen_addresses:
-            try:
-                address = ipaddress.ip_address(text)
-            except ValueError as error:
-                raise HostError(f"sshd_listen_addresses: '{text}' is not an IP address.") from error
+        for number, text in enumerate(self.wanted.listen_addresses):
+            address = parsed(f"sshd_listen_addresses[{number}]", text, read_any_address)
             if not address.is_unspecified and address not in present:
                 raise HostError(f"sshd_listen_addresses: {text} is not an address of this host; nothing was changed.")
         if self.host.by_socket and self.wanted.listen_addresses and not self.wanted.ports:

@@ -107,10 +107,21 @@ def read_address(value: Any, special: bool = False) -> Address:
     return address
 
 
-def read_network(value: Any, special: bool = False) -> Network:
+def read_any_address(value: Any) -> Address:
+    """One address, loopback, multicast and the unspecified one included, but none that stands for an IPv4 one."""
+    return read_address(value, special=True)
+
+
+def read_any_network(value: Any) -> Network:
+    """A network as the kernel takes it: of any kind, without host bits, and IPv4 as such."""
+    return read_network(value, special=True, wrapping=True)
+
+
+def read_network(value: Any, special: bool = False, wrapping: bool = False) -> Network:
     """A network in CIDR notation without host bits, or one address. 0.0.0.0/0 passes: rules decide on that.
 
-    With ``special``, loopback, link-local, multicast and reserved networks pass as well, but none that wraps IPv4.
+    :param special: loopback, link-local, multicast and reserved networks pass as well.
+    :param wrapping: so do IPv6 ones whose addresses wrap IPv4 ones; HAProxy takes these for each other.
     """
     expected = "a network such as 192.0.2.0/24, or an address"
     text = read_text(value, expected)
@@ -135,7 +146,7 @@ def read_network(value: Any, special: bool = False) -> Network:
                 f"which has host bits set; write {network} for the network or {ipaddress.ip_address(first)} for the "
                 "one host"
             )
-    refuse_special(network, special)
+    refuse_special(network, special, wrapping)
     return network
 
 
@@ -147,10 +158,11 @@ def parse_address(text: str) -> Address | None:
         return None
 
 
-def refuse_special(network: Network, special: bool = False) -> None:
+def refuse_special(network: Network, special: bool = False, wrapping: bool = False) -> None:
     """Raise Unfit for a network (of one host, for an address) that lies in a range for special use.
 
     :param special: only what wraps an IPv4 address is refused; loopback and the unspecified address aren't.
+    :param wrapping: nor is that, but for mapped addresses, which no packet has.
     """
     span = _span(network)
     if span.within(_MAPPED):
@@ -162,7 +174,7 @@ def refuse_special(network: Network, special: bool = False) -> None:
             if special:
                 return
             raise Unfit(text)
-    for name, wrapped in _WRAPPED if network.prefixlen else ():
+    for name, wrapped in _WRAPPED if network.prefixlen and not wrapping else ():
         if span.within(wrapped):
             raise Unfit(f"but must not be in {name}, whose addresses wrap an IPv4 one; write the IPv4 that is meant")
         # (2000::/3 is all of the Internet, and a rule's to judge.)

@@ -63,6 +63,15 @@ def read_public_key(value: Any, options: bool = True) -> str:
     raise Unfit(f"but must be {expected}: {listed(list(_TYPES)[:2], 'or')} and so on, and the key behind it")
 
 
+def is_public_key(text: str) -> bool:
+    """Whether a text is a public key of a type that is still in use."""
+    try:
+        read_public_key(text)
+    except Unfit:
+        return False
+    return True
+
+
 def _check_options(text: str) -> None:
     """Raise Unfit for options that sshd doesn't know, since it takes no key behind them."""
     place = 0

@@ -125,7 +125,7 @@ SSHD = [
     ),
     Trial("sshd", "an empty key list", "it would have no key left; give one", key_of_account()),
     Trial(
-        "sshd", "a key that is none", "key 1 of 'operator' is not a public key",
+        "sshd", "a key that is none", "but what stands behind ssh-ed25519 isn't such a key",
         key_of_account("ssh-ed25519 AAAA nonsense"),
     ),
     Trial(

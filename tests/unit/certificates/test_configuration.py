@@ -19,7 +19,7 @@ from ansible_collections.postern.mail_gateway.plugins.module_utils.certificates 
 from ansible_collections.postern.mail_gateway.plugins.module_utils.host.errors import HostError
 from ansible_collections.postern.mail_gateway.plugins.module_utils.host.files import HostFile
 
-KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA comment"
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f comment"
 
 
 def variables(**more: Any) -> dict[str, Any]:
@@ -50,24 +50,33 @@ def named(*names: str) -> dict[str, Any]:
 
 
 BAD = [
-    ({"authority": "letsencrypt-stagging"}, "letsencrypt_authority 'letsencrypt-stagging' is neither letsencrypt nor"),
-    ({"authority": "http://acme.example.com/dir"}, "letsencrypt_authority 'http://acme.example.com/dir'"),
+    (
+        {"authority": "letsencrypt-stagging"},
+        'letsencrypt_authority is "letsencrypt-stagging", but must be letsencrypt, letsencrypt-staging, or the',
+    ),
+    ({"authority": "http://acme.example.com/dir"}, 'letsencrypt_authority is "http://acme.example.com/dir"'),
     (named(), "letsencrypt_certificates[0].names is empty"),
-    (named("*.example.com"), "letsencrypt_certificates[0].names[0] '*.example.com' is a wildcard, and HTTP-01 can't"),
-    (named("a.example.com", "203.0.113.5"), "letsencrypt_certificates[0].names[1] '203.0.113.5' is an address"),
-    (named("2001:db8::1"), "'2001:db8::1' is an address"),
-    (named("mail"), "'mail' is not a full DNS name"),
-    (named("-mail.example.com"), "is not a full DNS name"),
-    (named("mäil.example.com"), "is not a full DNS name in ASCII"),
-    (named("mail.example.com; rm -rf /"), "is not a full DNS name"),
+    (named("*.example.com"), 'letsencrypt_certificates[0].names[0] is "*.example.com", a wildcard, and HTTP-01'),
+    (
+        named("a.example.com", "203.0.113.5"),
+        'letsencrypt_certificates[0].names[1] is "203.0.113.5", but must be a full name',
+    ),
+    (named("2001:db8::1"), 'is "2001:db8::1", but must be a full name such as mail.example.com, not an address'),
+    (named("mail"), 'is "mail", but must be a full name such as mail.example.com, with a domain'),
+    (named("-mail.example.com"), "but no label may begin or end with a hyphen"),
+    (named("mäil.example.com"), "write xn--mil-qla.example.com"),
+    (named("mail.example.com; rm -rf /"), "but must be one name, without a comma or space in it"),
     (named("a.example.com", "A.example.com"), "has a name twice"),
     (named(*(f"n{number}.example.com" for number in range(101))), "has 101 names, and authorities take 100 at most"),
-    ({"certificates": [{"name": "../etc", "names": ["a.b"]}]}, "letsencrypt_certificates[0].name '../etc' must be"),
+    (
+        {"certificates": [{"name": "../etc", "names": ["a.b"]}]},
+        'letsencrypt_certificates[0].name is "../etc", but must be a name of at most 63',
+    ),
     (
         {"certificates": [{"name": "mail", "names": ["a.b"]}] * 2},
-        "letsencrypt_certificates[1].name 'mail' is there twice",
+        'letsencrypt_certificates[1].name is "mail", which is there twice',
     ),
-    ({"contact": "hostmaster"}, "letsencrypt_contact 'hostmaster' is not an e-mail address."),
+    ({"contact": "hostmaster"}, 'letsencrypt_contact is "hostmaster", but must be one e-mail address'),
     ({"gateways": ["gw2", "gw3"]}, "letsencrypt_gateways (gw2, gw3) lacks this host, gw1."),
     ({"peers": [{"name": "gw1", "address": "a", "host_keys": [KEY]}]}, "letsencrypt_peers[0] is this host itself"),
     ({"peers": [{"name": "gw2", "address": "a", "host_keys": []}]}, "letsencrypt_peers[0].host_keys is empty"),
@@ -82,7 +91,7 @@ BAD = [
     ),
     (
         {"external_account_key_id": "two words", "external_account_hmac_key": "c2VjcmV0"},
-        "letsencrypt_external_account_key_id 'two words' is not a key identifier",
+        'letsencrypt_external_account_key_id is "two words", but must be the key identifier',
     ),
     (
         {"external_account_key_id": "a", "external_account_hmac_key": "secret+/key"},
@@ -146,7 +155,7 @@ def test_without_certificates_nothing_is_there() -> None:
 
 def test_the_host_keys_of_peers_are_pinned_by_name() -> None:
     (line,) = files()[configuration.STATE / "known_hosts"].content.decode().splitlines()
-    assert line == "gw2 ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA"
+    assert line == f"gw2 {KEY.removesuffix(' comment')}"
 
 
 def test_host_keys_are_those_given_or_read_or_known() -> None:

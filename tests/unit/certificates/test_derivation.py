@@ -128,7 +128,10 @@ def test_what_is_derived_suits_both_roles(websites: bool, own: bool, authority: 
     assert {entry["name"] for entry in found["letsencrypt_certificates"]} == wanted
     assert all(entry["names"] == files[entry["name"]]["names"] for entry in found["letsencrypt_certificates"])
     given_ = {name.removeprefix("letsencrypt_"): value for name, value in found.items()}
-    given_["peers"] = [{**peer, "host_keys": ["ssh-ed25519 AAAA"]} for peer in given_["peers"]]
+    given_["peers"] = [
+        {**peer, "host_keys": ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"]}
+        for peer in given_["peers"]
+    ]
     settings = configuration.settings({
         "key_type": "rsa", "key_size": 2048, "http_port": 842, "self_test": True, "host": "gw1",
         "account": "certificates", "metrics_file": "", "tls_port": 443, "authority_ca": "",

@@ -145,18 +145,18 @@ def test_without_jails_only_debians_is_put_right() -> None:
 
 
 BAD: list[tuple[dict[str, Any], str]] = [
-    ({"name": "Sshd"}, "fail2ban_jails[0].name 'Sshd' is no name for Fail2Ban"),
-    ({"name": "a b"}, "fail2ban_jails[0].name 'a b'"),
+    ({"name": "Sshd"}, 'fail2ban_jails[0].name "Sshd" is no name for Fail2Ban'),
+    ({"name": "a b"}, 'fail2ban_jails[0].name "a b"'),
     ({"name": "a\n[b]"}, "fail2ban_jails[0].name"),
     ({"name": "x" * 33}, "32 at the most"),
-    ({"name": "dbfile"}, "fail2ban_jails[0].name 'dbfile' means something else to Fail2Ban"),
-    ({"filter": "sshd[mode=x]"}, "fail2ban_jails[0].filter 'sshd[mode=x]' is no name"),
-    ({"filter": "../x"}, "fail2ban_jails[0].filter '../x' is no name"),
-    ({"filter_mode": "a]b"}, "fail2ban_jails[0].filter_mode 'a]b' is no name"),
-    ({"journal_matches": ["ssh.service"]}, "fail2ban_jails[0].journal_matches[0] 'ssh.service' isn't a match"),
+    ({"name": "dbfile"}, 'fail2ban_jails[0].name "dbfile" means something else to Fail2Ban'),
+    ({"filter": "sshd[mode=x]"}, 'fail2ban_jails[0].filter "sshd[mode=x]" is no name'),
+    ({"filter": "../x"}, 'fail2ban_jails[0].filter "../x" is no name'),
+    ({"filter_mode": "a]b"}, 'fail2ban_jails[0].filter_mode "a]b" is no name'),
+    ({"journal_matches": ["ssh.service"]}, 'fail2ban_jails[0].journal_matches[0] "ssh.service" isn\'t a match'),
     ({"journal_matches": ["_UID=0\nx = y"]}, "fail2ban_jails[0].journal_matches[0]"),
     ({"journal_matches": ["_UID=%(x)s"]}, "fail2ban_jails[0].journal_matches[0]"),
-    ({"ports": ["22", "ssh"]}, "fail2ban_jails[0].ports[1] 'ssh' isn't a port"),
+    ({"ports": ["22", "ssh"]}, 'fail2ban_jails[0].ports[1] "ssh" isn\'t a port'),
     ({"ports": ["0"]}, "isn't a port"),
     ({"ports": ["65536"]}, "isn't a port"),
     ({"ports": ["9-7"]}, "isn't a port"),
@@ -179,13 +179,13 @@ def test_a_bad_jail_is_named(changes: dict[str, Any], sentence: str) -> None:
 
 
 BAD_FILTERS: list[tuple[dict[str, Any], str]] = [
-    ({"name": "../x"}, "fail2ban_filters[0].name '../x' is no name"),
-    ({"identifier": "a b"}, "fail2ban_filters[0].identifier 'a b' isn't a program's name"),
-    ({"fail_regexes": []}, "fail2ban_filters[0].fail_regexes of 'door' is empty"),
+    ({"name": "../x"}, 'fail2ban_filters[0].name "../x" is no name'),
+    ({"identifier": "a b"}, "fail2ban_filters[0].identifier \"a b\" isn't a program's name"),
+    ({"fail_regexes": []}, 'fail2ban_filters[0].fail_regexes of "door" is empty'),
     ({"fail_regexes": ["a <ADDR>\nb"]}, "fail2ban_filters[0].fail_regexes[0] is more than one line"),
     ({"ignore_regexes": [" "]}, "fail2ban_filters[0].ignore_regexes[0] is empty"),
     ({"journal_matches": []}, "so anybody's lines would count"),
-    ({"journal_matches": ["nonsense"]}, "fail2ban_filters[0].journal_matches[0] 'nonsense'"),
+    ({"journal_matches": ["nonsense"]}, 'fail2ban_filters[0].journal_matches[0] "nonsense"'),
 ]
 
 
@@ -198,17 +198,19 @@ def test_a_bad_filter_is_named(changes: dict[str, Any], sentence: str) -> None:
 
 
 def test_names_are_there_once() -> None:
-    with pytest.raises(HostError, match=re.escape("fail2ban_jails[1].name 'a' is there twice")):
+    with pytest.raises(HostError, match=re.escape('fail2ban_jails[1].name "a" is there twice')):
         jails([jail("a"), jail("a")])
-    with pytest.raises(HostError, match=re.escape("fail2ban_filters[1].name 'a' is there twice")):
+    with pytest.raises(HostError, match=re.escape('fail2ban_filters[1].name "a" is there twice')):
         filters([filter_("a"), filter_("a")])
 
 
 def test_a_network_with_bits_behind_its_prefix_is_refused() -> None:
-    with pytest.raises(HostError, match=re.escape("fail2ban_ignored_networks[1] '10.0.0.5/8' is no address")) as error:
+    with pytest.raises(
+        HostError, match=re.escape('fail2ban_ignored_networks[1] is "10.0.0.5/8", which has host bits set')
+    ) as error:
         networks(["::1", "10.0.0.5/8"], "fail2ban_ignored_networks")
     assert "write 10.0.0.0/8 for the network" in str(error.value)
-    with pytest.raises(HostError, match="write an address, or a network"):
+    with pytest.raises(HostError, match="or an address, not a name"):
         networks(["gateway.example.com"], "fail2ban_ignored_networks")
 
 

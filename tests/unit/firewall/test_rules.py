@@ -71,7 +71,6 @@ def file(*lines: str) -> str:
         ({"ports": ["any"]}, ["ufw allow to any"]),
         ({}, ["ufw allow to any"]),
         ({"sources": ["10.0.0.0/8"]}, ["ufw allow from 10.0.0.0/8"]),
-        ({"sources": ["10.0.0.0/255.0.0.0"]}, ["ufw allow from 10.0.0.0/8"]),
         ({"sources": ["10.0.0.5/32"]}, ["ufw allow from 10.0.0.5"]),
         ({"sources": ["2001:DB8:0:0::1/128"]}, ["ufw allow from 2001:db8::1"]),
         ({"sources": ["2001:db8:0::/32"]}, ["ufw allow from 2001:db8::/32"]),
@@ -106,10 +105,11 @@ def test_what_is_asked_for_in_ufws_words(description: dict[str, Any], expected: 
 @pytest.mark.parametrize(
     ("description", "sentence"),
     [
-        ({"sources": ["10.0.0.5/8"]}, "write 10.0.0.0/8 for the network, or 10.0.0.5 for the host"),
+        ({"sources": ["10.0.0.5/8"]}, "write 10.0.0.0/8 for the network or 10.0.0.5 for the one host"),
         ({"sources": ["2001:db8::1/32"]}, "write 2001:db8::/32 for the network"),
-        ({"sources": ["mail.example.com"]}, "rules[0].sources[0] is 'mail.example.com', but must be an IP address"),
-        ({"sources": ["::ffff:10.0.0.1"]}, "write IPv4 addresses as such"),
+        ({"sources": ["10.0.0.0/255.0.0.0"]}, "but must have the number of bits after the slash; write 10.0.0.0/8"),
+        ({"sources": ["mail.example.com"]}, 'rules[0].sources[0] is "mail.example.com", but must be a network'),
+        ({"sources": ["::ffff:10.0.0.1"]}, "but must be written as the IPv4 that it stands for; write 10.0.0.1"),
         ({"sources": ["10.0.0.1"], "destinations": ["::1"]}, "fits nothing"),
         ({"ports": ["0"]}, "no port (1 to 65535)"),
         ({"ports": ["65536"]}, "no port (1 to 65535)"),

@@ -161,15 +161,15 @@ def test_plan(wanted: list[str], managed: dict[str, str], present: list[Entry], 
 @pytest.mark.parametrize(
     ("address", "sentence"),
     [
-        ("10.0.0.111/24", "'10.0.0.111/24' is not an IP address; give one without prefix length."),
-        ("gw1", "'gw1' is not an IP address; give one without prefix length."),
+        ("10.0.0.111/24", 'addresses is "10.0.0.111/24", but must be one address; write 10.0.0.111.'),
+        ("gw1", 'addresses is "gw1", but must be an address such as'),
         (
             "192.168.7.1",
             "The address 192.168.7.1 is in none of this host's networks (10.0.0.0/16, 10.0.0.0/24, 172.16.0.1/32,",
         ),
-        ("fe80::5", "The address fe80::5 is in none of this host's networks"),
-        ("127.0.0.1", "The address 127.0.0.1 is in none of this host's networks"),
-        ("::", "The address :: is in none of this host's networks"),
+        ("fe80::5", 'addresses is "fe80::5", but must not be link-local'),
+        ("127.0.0.1", 'addresses is "127.0.0.1", but must not be loopback'),
+        ("::", 'addresses is "::", but must be a real address'),
     ],
 )
 def test_error_is_a_sentence(address: str, sentence: str) -> None:

@@ -105,8 +105,8 @@ def test_an_exempt_network_that_is_none_is_named(version: tuple[int, int]) -> No
     with pytest.raises(HostError) as error:
         drop_in(wanted(penalty_exempt_networks=["10.0.0.5/8"]), ["/k"], NEWEST.__getitem__, version, False)
     assert str(error.value) == (
-        "sshd_penalty_exempt_networks[0] '10.0.0.5/8' is no address and no network; write 10.0.0.0/8 for the network, "
-        "or the address without its prefix."
+        'sshd_penalty_exempt_networks[0] is "10.0.0.5/8", which has host bits set; write 10.0.0.0/8 for the network or '
+        "10.0.0.5 for the one host."
     )
 
 

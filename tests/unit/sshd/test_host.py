@@ -227,9 +227,12 @@ def test_a_missing_host_key_is_made_and_is_a_secret(host: SshdHost) -> None:
 @pytest.mark.parametrize(
     ("more", "sentence"),
     [
-        (keys("../root"), "'../root' is not the name of an account."),
+        (keys("../root"), 'sshd_authorized_keys[0].user is "../root", but must be the name of an account'),
         (keys("nobody-here"), "there is no account 'nobody-here' on this host"),
-        ({"authorized_keys": [{"user": "root", "keys": ["nonsense"]}]}, "key 1 of 'root' is not a public key"),
+        (
+            {"authorized_keys": [{"user": "root", "keys": ["nonsense"]}]},
+            'sshd_authorized_keys[0].keys[0] is "nonsense", but must be a public key',
+        ),
         ({"authorized_keys": [{"user": "root", "keys": [], "exclusive": True}]}, "it would have no key left"),
         ({"authorized_keys": [{"user": "root", "keys": [KEY]}] * 2}, "the account 'root' is listed twice"),
     ],
@@ -246,7 +249,7 @@ def test_keys_that_cant_be_are_refused(host: SshdHost, more: dict[str, Any], sen
         ({"ports": [0]}, "sshd_ports must hold ports from 1 to 65535."),
         ({"ports": [443]}, "port 443 is taken by haproxy on this host"),
         ({"listen_addresses": ["192.0.2.7"]}, "192.0.2.7 is not an address of this host"),
-        ({"listen_addresses": ["here"]}, "'here' is not an IP address"),
+        ({"listen_addresses": ["here"]}, 'sshd_listen_addresses[0] is "here", but must be an address'),
     ],
 )
 def test_addresses_and_ports_that_others_have_are_refused(

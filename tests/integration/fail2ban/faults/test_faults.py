@@ -99,11 +99,11 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
         {"jails": [{**SSH, "journal_matches": ["_SYSTEMD_UNIT=sshd.service"]}]},
         "fail2ban_jails[0] 'sshd' would read nothing, since sshd.service is another name of ssh.service",
     ),
-    ("a bad port", {"jails": [{**SSH, "ports": ["ssh"]}]}, "fail2ban_jails[0].ports[0] 'ssh' isn't a port"),
+    ("a bad port", {"jails": [{**SSH, "ports": ["ssh"]}]}, 'fail2ban_jails[0].ports[0] "ssh" isn\'t a port'),
     (
         "a bad network",
         {"jails": [SSH], "ignored_networks": ["10.0.0.5/8"]},
-        "fail2ban_ignored_networks[0] '10.0.0.5/8' is no address and no network; write 10.0.0.0/8",
+        'fail2ban_ignored_networks[0] is "10.0.0.5/8", which has host bits set; write 10.0.0.0/8',
     ),
 ]
 

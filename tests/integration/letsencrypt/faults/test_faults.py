@@ -75,10 +75,10 @@ def test_early_on_nothing_is_due(lab: Lab) -> None:
 
 
 BAD = [
-    (certificates("*.example.test"), "is a wildcard, and HTTP-01 can't prove that somebody has all names of a domain"),
+    (certificates("*.example.test"), "a wildcard, and HTTP-01 can't prove that somebody has all names of a domain"),
     (certificates(*(f"n{number}.example.test" for number in range(101))), "has 101 names, and authorities take 100"),
     ({"letsencrypt_authority_ca_file": "/nowhere/root.pem"}, "'/nowhere/root.pem' can't be read on the controller"),
-    ({"letsencrypt_contact": "hostmaster"}, "letsencrypt_contact 'hostmaster' is not an e-mail address."),
+    ({"letsencrypt_contact": "hostmaster"}, 'letsencrypt_contact is "hostmaster", but must be one e-mail address'),
     ({"letsencrypt_authority": "https://ex1.example.test/owa/auth/logon.aspx"}, "letsencrypt_authority."),
     ({"letsencrypt_authority": "https://acme.example.test:14999/dir"}, "can't be reached (Connection refused)"),
     ({"letsencrypt_authority": url("second")}, "wants accounts that are bound to one of its own"),
