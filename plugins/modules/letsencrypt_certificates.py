@@ -29,6 +29,9 @@ options:
         M(postern.mail_gateway.letsencrypt_renewal) (V(renewed)).
     type: str
     choices: [identity, checked, configured, issued, served, renewed]
+  wait:
+    description: Gone since 0.2.0 as well; M(postern.mail_gateway.letsencrypt_certificates_info) has it.
+    type: int
 attributes:
   check_mode:
     description: Says exactly what would change and what would be issued, and asks the authority nothing.
@@ -94,6 +97,11 @@ def work(module: AnsibleModule) -> dict[str, Any]:
         raise HostError(
             f"state is '{state}', but letsencrypt_certificates has no states since 0.2.0; {GONE[state]} instead."
         )
+    if module.params["wait"] is not None:
+        raise HostError(
+            f"wait is {module.params['wait']}, but letsencrypt_certificates waits for nothing since 0.2.0; "
+            "call letsencrypt_certificates_info with it instead."
+        )
     variables = with_known_hosts(module.params)
     wanted = settings(variables)
     refuse_foreign(wanted)
@@ -120,7 +128,8 @@ def work(module: AnsibleModule) -> dict[str, Any]:
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec={**CERTIFICATES, "state": {"type": "str", "choices": list(GONE)}}, supports_check_mode=True
+        argument_spec={**CERTIFICATES, "state": {"type": "str", "choices": list(GONE)}, "wait": {"type": "int"}},
+        supports_check_mode=True,
     )
     result: dict[str, Any] = {}
     with sentences(module):

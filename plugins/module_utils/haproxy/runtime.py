@@ -234,6 +234,15 @@ def write_states(path: Path, text: str) -> None:
     write(path, text.encode())
 
 
+def _rename_drained(state_file: Path, configuration: str) -> None:
+    """Give the drained servers in the file the names of a configuration, where no HAProxy runs that could be asked."""
+    if state_file.exists():
+        before = state_file.read_text(encoding="utf-8", errors="replace")
+        after = renamed(before, configuration)
+        if after != before:
+            write_states(state_file, after)
+
+
 @contextmanager
 def handed_over(socket_path: str, state_file: Path, configuration: str) -> Iterator[None]:
     """While this lasts, a process that starts with this configuration knows of its servers what the running one knows.
@@ -247,6 +256,7 @@ def handed_over(socket_path: str, state_file: Path, configuration: str) -> Itera
         known = state_file.exists()
     except (OSError, ValueError):
         known = False
+        _rename_drained(state_file, configuration)
     if known:
         write_states(state_file, meanwhile)
     try:

@@ -96,3 +96,15 @@ def test_an_old_state_ends_in_a_sentence_with_the_new_module(state: str) -> None
     name = module.GONE[state].removeprefix("call ")
     folder = Path(module.__file__).parent
     assert name == "leave it out" or (folder / f"{name}.py").exists()
+
+
+def test_the_old_time_limit_ends_in_a_sentence_with_the_new_module() -> None:
+    class Module:
+        params: dict[str, Any] = {"state": None, "wait": 60}
+
+    with pytest.raises(HostError) as caught:
+        module.work(Module())
+    assert str(caught.value) == (
+        "wait is 60, but letsencrypt_certificates waits for nothing since 0.2.0; call letsencrypt_certificates_info "
+        "with it instead."
+    )

@@ -229,6 +229,19 @@ def test_a_drained_server_stays_so_under_another_name(serve: Serve, short: Path,
         assert drained(path) == {"owa/ex1", "exchange_smtp/ex1"}
 
 
+def test_a_drained_server_stays_so_under_another_name_where_haproxy_is_stopped(
+    serve: Serve, short: Path, state_file: Path
+) -> None:
+    now = BACKENDS.replace("backend smtp", "backend exchange_smtp")
+    line = f"server-state-file {state_file}"
+    with serve(line, BACKENDS):
+        run(short, "ex1", "drained")
+    with handed_over(str(short / "nobody.sock"), state_file, now):
+        pass
+    with serve(line, now) as path:
+        assert drained(path) == {"owa/ex1", "exchange_smtp/ex1"}
+
+
 def test_a_server_that_moved_starts_as_it_is_found(serve: Serve, state_file: Path) -> None:
     """ex1 and ex2 are down; then ex1 is somewhere else. Nothing listens there either, but nobody knows that yet."""
     checked = BACKENDS.replace("127.0.0.1:1\n", "127.0.0.1:1 check inter 60s rise 1 fall 1\n")
