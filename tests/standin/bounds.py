@@ -88,11 +88,12 @@ BOUNDS: dict[str, dict[str, tuple[Any, Any]]] = {
 }
 
 
-def violated(cmdlet: str, name: str, value: Any) -> str:
-    """What Exchange says of a value that is out of its range; empty where it isn't."""
-    if value is None or value == "Unlimited" or name not in BOUNDS.get(cmdlet, {}):
+def violated(cmdlet: str, name: str, value: Any, other: dict[str, Any] | None = None) -> str:
+    """What Exchange says of a value that is out of its range; empty where it isn't. `other` bounds go first."""
+    known = {**BOUNDS.get(cmdlet, {}), **(other or {}).get(cmdlet, {})}
+    if value is None or value == "Unlimited" or name not in known:
         return ""
-    least, most = BOUNDS[cmdlet][name]
+    least, most = known[name]
     if _number(least) <= _number(value) <= _number(most):
         return ""
     return f'The property value "{value}" of {name} is out of its range from {least} to {most}.'

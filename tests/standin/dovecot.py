@@ -8,8 +8,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
+import re
 import shutil
 import ssl
+import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +73,8 @@ def configuration(protocol: Protocol, state: State, base: Path, mail: Path, tls:
     ntlm = settings.EnableGSSAPIAndNTLMAuth
     mechanisms = "plain login" + (" ntlm" if ntlm else "") + (" gssapi" if ntlm and _GSSAPI.exists() else "")
     # A comment starts with " #"; a leading "<" would name a file. Neither is Exchange's.
+    tls_is_on = not state.certificate_name_decides or _is_named(settings.X509CertificateName, state, tls)
+    encrypted = {"SecureLogin": "required"}.get(settings.LoginType, "yes") if tls_is_on else "no"
     banner = settings.Banner.replace("#", "").lstrip("<")
     return f"""\
 # Made from the stand-in's state; changes here are lost.
@@ -90,7 +94,7 @@ auth_use_winbind = {"yes" if ntlm else "no"}
 auth_username_chars =
 auth_failure_delay = 0
 disable_plaintext_auth = {"no" if settings.LoginType == "PlainTextLogin" else "yes"}
-ssl = {"required" if settings.LoginType == "SecureLogin" else "yes"}
+ssl = {encrypted}
 ssl_cert = <{tls}
 ssl_key = <{tls}
 ssl_min_protocol = TLSv1.2
@@ -112,7 +116,7 @@ namespace inbox {{
 
 service {protocol.name}-login {{
 {_listeners(protocol.name, settings.UnencryptedOrTLSBindings, False)}
-{_listeners(protocol.tls_name, settings.SSLBindings, True)}
+{_listeners(protocol.tls_name, settings.SSLBindings if tls_is_on else [], True)}
 }}
 service stats {{
   unix_listener stats-writer {{
@@ -120,6 +124,20 @@ service stats {{
   }}
 }}
 """
+
+
+def _is_named(name: str, state: State, tls: Path) -> bool:
+    """Whether there is a certificate for this name: the one that is served, or that of setup, for the server itself."""
+    told = subprocess.run(
+        ["openssl", "x509", "-in", tls, "-noout", "-subject", "-ext", "subjectAltName", "-nameopt", "multiline"],
+        check=False,
+        capture_output=True,
+        text=True,
+    ).stdout.lower()
+    names = set(re.findall(r"(?:dns:|commonname\s*= )([^,\s]+)", told))
+    wanted = name.lower()
+    wild = f"*.{wanted.partition('.')[2]}"
+    return wanted in names | {state.server.Name.lower(), state.server.Fqdn.lower()} or wild in names
 
 
 def users(state: State) -> str:

@@ -15,6 +15,7 @@ import json
 import os
 import re
 import signal
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -190,9 +191,11 @@ class Management:
         with store.locked(server.directory):
             now = Server(server.directory, store.read(server.directory), self.controller)
             before = repr(now.document)
-            known = json.loads(json.dumps(now.document)) if controllers.lag(now.document) else {}
+            lags = controllers.lag(now.document) or state.lag_of_transport(now.document)
+            known = json.loads(json.dumps(now.document)) if lags else {}
             yield now
             if repr(now.document) != before:
+                _serve_later(now.document, known)
                 try:
                     store.replace(now.directory, now.document)
                     controllers.written(now.directory, known, self.controller)
@@ -353,6 +356,19 @@ class Management:
         return result
 
 
+def _serve_later(document: state.Document, before: state.Document) -> None:
+    """Note what transport goes on with for a while."""
+    delay = state.lag_of_transport(document)
+    kinds = [kind for kind in (_KIND, "ADPermission") if before and before.get(kind) != document.get(kind)]
+    if not delay or not kinds:
+        return
+    kept = document.setdefault("SettingsInForce", {})
+    former = kept.get("Transport") or {}
+    if former.get("Until", 0) <= time.time():
+        former = {kind: before.get(kind, []) for kind in (_KIND, "ADPermission")}
+    kept["Transport"] = {**former, "Until": time.time() + delay}
+
+
 def _journalled(value: Any) -> Any:
     if isinstance(value, Thing):
         return identity_of(value) or str(value)
@@ -423,6 +439,7 @@ def converted(call: Call, present: dict[str, Any], leave: tuple[str, ...] = ()) 
     """The properties that the parameters ask for, with the values that the object will show."""
     facts = published.parameters(call.name, call.home.version)
     result = {}
+    other = call.home.document.get("Standin", {}).get("Bounds")
     for name, value in call.parameters.items():
         if name in ("Identity", "Server", "Confirm", "WhatIf", "DomainController", "Verbose", "Debug", *leave):
             continue
@@ -433,7 +450,7 @@ def converted(call: Call, present: dict[str, Any], leave: tuple[str, ...] = ()) 
             result[name] = quantities.convert(name, kind, value, present.get(name))
         except quantities.Unfit as problem:
             raise unbound(name, _journalled(value), quantities.full_type(kind), problem) from None
-        if problem := bounds.violated(call.name, name, result[name]):
+        if problem := bounds.violated(call.name, name, result[name], other):
             raise invalid(problem)
     return result
 
@@ -816,6 +833,9 @@ def new_receive_connector(call: Call) -> list[Any]:
         check_connector(server, raw)
         if not call.get("WhatIf"):
             server.items(_KIND).append(raw)
+            given = server.document.get("Standin", {}).get("Inherited") or []
+            inherited = {"Identity": raw["Identity"], "ExtendedRights": [], "Deny": False, "IsInherited": True}
+            server.items("ADPermission").extend({**inherited, **entry} for entry in given)
             call.changed = True
     return [show_connector(call.management.server(target.name), raw)]
 
@@ -1464,14 +1484,15 @@ def get_virtual_directory(call: Call) -> list[Any]:
 @cmdlet("Get-ExchangeCertificate")
 def get_exchange_certificate(call: Call) -> list[Any]:
     """Those of the state, and that by which the servers here speak TLS. A session brings their raw data alone."""
-    raw = [str(item["RawData"]) for item in _target(call, "Server").items("ExchangeCertificate")]
+    server = _target(call, "Server")
+    whole = server.document.get("Standin", {}).get("WholeCertificates")
+    raw = {str(item["RawData"]): item if whole else {} for item in server.items("ExchangeCertificate")}
     path = Path(os.environ.get("STANDIN_TLS", "/etc/standin/tls.pem"))
     if path.exists():
         found = re.search(r"-----BEGIN CERTIFICATE-----(.*?)-----END", path.read_text(), re.DOTALL)
-        raw += ["".join(found[1].split())] if found else []
-    return [
-        Item(f"{_TASKS}SystemConfigurationTasks.ExchangeCertificate", {"RawData": Scalar("BA", each)}) for each in raw
-    ]
+        raw |= {"".join(found[1].split()): {}} if found else {}
+    kind = f"{_TASKS}SystemConfigurationTasks.ExchangeCertificate"
+    return [Item(kind, {**more, "RawData": Scalar("BA", each)}) for each, more in raw.items()]
 
 
 @cmdlet("Get-AcceptedDomain", "Get-SendConnector")

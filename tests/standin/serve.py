@@ -14,6 +14,7 @@ import signal
 import socket
 import ssl
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -106,7 +107,7 @@ class Server:
                 raise StateError(f"{self.state_path} can't be read: {problem.strerror}.") from None
             except ValueError as problem:
                 raise StateError(f"{self.state_path} isn't JSON: {problem}.") from None
-            if text == self._text and self._state is not None:
+            if text == self._text and self._state is not None and time.time() < self._state.until:
                 return
             self.tls.look()
             state = load(document)

@@ -13,7 +13,9 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import json
+import math
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -126,6 +128,7 @@ def _mail_settings(plain: int, tls: int, name: str) -> Kind:
             "MaxConnections": (v.integer, 2147483647),
             "MaxConnectionFromSingleIP": (v.integer, 2147483647),
             "MaxConnectionsPerUser": (v.integer, 16),
+            "X509CertificateName": (v.text, ""),
         },
         carried=frozenset(
             [
@@ -135,7 +138,7 @@ def _mail_settings(plain: int, tls: int, name: str) -> Kind:
                 *"InternalConnectionSettings LogFileLocation LogFileRollOverSettings LogPerFileSizeQuota".split(),
                 *"MaxCommandSize MessageRetrievalMimeFormat MessageRetrievalSortOrder OwaServerUrl".split(),
                 *"PreAuthenticatedConnectionTimeout ProtocolLogEnabled ProtocolName ProxyTargetPort Server".split(),
-                *"ShowHiddenFoldersEnabled SuppressReadReceipt X509CertificateName".split(),
+                *"ShowHiddenFoldersEnabled SuppressReadReceipt".split(),
             ]
         ),
     )
@@ -266,7 +269,7 @@ KINDS: dict[str, Kind] = {
     # Settings that the running mail services still have, until those in `Until` have started again.
     "SettingsInForce": Kind(
         single=True,
-        acted={"ImapSettings": (v.anything, None), "PopSettings": (v.anything, None)},
+        acted=dict.fromkeys(("ImapSettings", "PopSettings", "Transport"), (v.anything, None)),
     ),
     # What tests want of the server beside Exchange's own settings. `Faults` is for the management cmdlets.
     "Standin": Kind(
@@ -278,6 +281,16 @@ KINDS: dict[str, Kind] = {
             # Nothing published says whether a binding to the very address or the smaller range decides.
             "Choice": (v.one_of("Binding", "Range"), "Binding"),
             "ServicesEndWithComponent": (v.flag, False),
+            # Seconds until transport serves what was changed; what the cmdlets show is changed at once.
+            "InForce": (v.anything, {}),
+            # IMAP and POP offer no TLS while X509CertificateName names no certificate.
+            "CertificateNameDecides": (v.flag, False),
+            # Get-ExchangeCertificate gives whole objects, as a shell with Exchange's own types does.
+            "WholeCertificates": (v.flag, False),
+            # Rights that a connector's container gives to one that is made from now on.
+            "Inherited": (v.list_of(v.anything, "rights"), []),
+            # Other bounds than the published ones: by cmdlet and parameter, the least and the greatest value.
+            "Bounds": (v.anything, {}),
         },
     ),
 }
@@ -360,6 +373,9 @@ class State:
     pressure: str
     journal_requests: bool
     by_range: bool = False
+    certificate_name_decides: bool = False
+    # When transport serves something else than it does now, although nobody changes anything.
+    until: float = math.inf
     _accounts: dict[str, SimpleNamespace] = field(default_factory=dict)
 
     def running(self, service: str) -> bool:
@@ -432,6 +448,7 @@ def load(document: Any) -> State:
                 seen[key, identity] = index
 
     _check_connectors(objects["ReceiveConnector"])
+    until = _still_served(objects)
     state = State(
         document=document,
         server=objects["ExchangeServer"],
@@ -449,6 +466,8 @@ def load(document: Any) -> State:
         pressure=_pressure(objects["ExchangeDiagnosticInfo"].ResourceThrottling),
         journal_requests=objects["Standin"].JournalRequests,
         by_range=objects["Standin"].Choice == "Range",
+        certificate_name_decides=objects["Standin"].CertificateNameDecides,
+        until=until,
     )
     for connector in state.connectors:
         connector.Fqdn = connector.Fqdn or state.server.Fqdn
@@ -463,6 +482,22 @@ def _in_force(objects: dict[str, Any], kind_name: str) -> SimpleNamespace:
         found: SimpleNamespace = objects[kind_name]
         return found
     return read_object(kind_name, f"SettingsInForce.{kind_name}.Settings", kept.get("Settings", {}))
+
+
+def lag_of_transport(document: Document) -> float:
+    """How many seconds transport goes on as before after a change."""
+    return float((document.get("Standin", {}).get("InForce") or {}).get("Delay", 0))
+
+
+def _still_served(objects: dict[str, Any]) -> float:
+    """Put the connectors and rights of before in the place of those that aren't in force yet; until when."""
+    kept = objects["SettingsInForce"].Transport
+    delay = float((objects["Standin"].InForce or {}).get("Delay", 0))
+    if not isinstance(kept, dict) or not delay or kept.get("Until", 0) <= time.time():
+        return math.inf
+    for kind in ("ReceiveConnector", "ADPermission"):
+        objects[kind] = [read_object(kind, label(kind, item, index), item) for index, item in enumerate(kept[kind])]
+    return float(kept["Until"])
 
 
 def _is_directory(kind_name: str) -> bool:

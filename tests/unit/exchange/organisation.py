@@ -245,6 +245,8 @@ class Machine:
     def __init__(self, state: dict[str, Any] | None = None, language: str = "en") -> None:
         self.state = state or fresh()
         self.language = language
+        # What connectors inherit: entries of their container's access control list.
+        self.container: list[dict[str, Any]] = []
         self.host = self.state["server"]["Name"].lower()
         self.questions: list[dict[str, Any]] = []
         self.applied: list[dict[str, Any]] = []
@@ -348,6 +350,7 @@ class Machine:
             server = parameters.pop("Server")
             parameters.pop("Usage")
             connectors.append(connector(server, parameters.pop("Name"), **self.texts(parameters)))
+            self.inherit(connectors[-1]["Identity"])
         elif command == "Set-ReceiveConnector":
             self.found(connectors, parameters.pop("Identity")).update(self.texts(parameters))
         elif command == "Remove-ReceiveConnector":
@@ -376,6 +379,10 @@ class Machine:
             for entry in self.state["permissions"]:
                 if entry["Of"] == identity and entry["User"].lower() == parameters["User"].lower():
                     entry["ExtendedRights"] = [right for right in entry["ExtendedRights"] if right.lower() not in gone]
+
+    def inherit(self, identity: str) -> None:
+        """Give a connector what its container has."""
+        self.state["permissions"] += [{"Of": identity, **entry, "IsInherited": True} for entry in self.container]
 
     @staticmethod
     def found(connectors: list[dict[str, Any]], identity: str) -> dict[str, Any]:

@@ -216,6 +216,11 @@ def strange_organisations(draw: Any) -> tuple[Machine, list[dict[str, Any]], str
                 sid = draw(st.sampled_from(sorted(ACCOUNTS)))
                 entry = {"Of": f"EX1\\{name}", "User": ACCOUNTS[sid]["en"], "Deny": False, "IsInherited": False}
                 machine.state["permissions"].append({**entry, **form})
+    if draw(st.integers(0, 5)) == 0:
+        account = draw(st.sampled_from(sorted(ACCOUNTS)))
+        machine.container = [{"User": ACCOUNTS[account]["en"], "Deny": False, **draw(st.sampled_from(GIVEN))}]
+        for item in machine.state["exchange_receive_connectors"]:
+            machine.inherit(item["Identity"])
     desired = [
         {
             "name": name,

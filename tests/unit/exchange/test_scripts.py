@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 import subprocess
@@ -187,6 +188,46 @@ def test_a_secret_reaches_a_command_as_a_secure_string_and_is_no_commands_parame
     assert done.stdout == f"SecureString {secret}", done.stderr
     texts = scripts.read(scripts.BOOTSTRAP) + "".join(map(scripts.read, scripts.SCRIPTS))
     assert not re.search(r"ConvertTo-SecureString|-AsPlainText|\$secret\b[^.]*\|", texts)
+
+
+# Every command that is called from here on is noted with what it is given, as Windows' module logging does it.
+LOGGING = """
+    $log = 'LOG'
+    $ExecutionContext.InvokeCommand.PostCommandLookupAction = {
+        param($name, $found)
+        $command = $found.Command
+        if ($null -eq $command -or $command.Source -eq 'FakeExchange') { return }
+        $found.CommandScriptBlock = {
+            $texts = foreach ($item in $args) {
+                if ($item -is [Collections.IDictionary]) { @($item.Keys) + @($item.Values) } else { $item }
+            }
+            [IO.File]::AppendAllText($log, $command.Name + ' ' + (@($texts) -join ' ') + "`n")
+            & $command @args
+        }.GetNewClosure()
+    }
+"""
+
+
+@pytest.mark.parametrize("leak", [False, True])
+def test_no_command_is_given_a_secret_in_plain_text(windows: Windows, leak: bool, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    secret = "Anna's pa$$word"
+    engine = scripts.read("engine.ps1").rpartition("function Invoke-ExchangeConfiguration")[0]
+    use = "$null = Get-Random -InputObject $text" if leak else "$null = Get-Random -InputObject $table['Password']"
+    spy = (
+        "function Invoke-ExchangeConfiguration { param($Data); $table = ConvertTo-ParameterTable $Data.parameters\n"
+        "$text = (New-Object Net.NetworkCredential '', $table['Password']).Password\n"
+        f"{use}\n[Console]::Out.Write('used') }}"
+    )
+    sent = standard_input([engine, spy], {"parameters": {"Password": {"secret": 0}}}, [secret])
+    done = windows.run(LOGGING.replace("LOG", str(log)) + scripts.read(scripts.BOOTSTRAP), sent)
+    assert done.stdout == "used", done.stderr
+    noted = log.read_text()
+    assert "ConvertFrom-Json" in noted
+    encoded = base64.b64encode(secret.encode()).decode()
+    assert (secret in noted or encoded in noted) == leak
+    # What the scripts' own text says is in the other log.
+    assert secret not in sent.partition("\n")[0]
 
 
 def test_firewall_rules_are_found_by_port_with_their_programs(windows: Windows) -> None:

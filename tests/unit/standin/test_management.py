@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from standin_client import Dialogue, Standin
+from standin_client import Dialogue, Standin, within
 
 from standin import organization, published, store, windows
 from standin.clixml import Item, Thing
@@ -549,6 +549,23 @@ def test_a_relay_connector_relays_and_without_its_right_no_more(
     assert recipient(raw(25)).startswith("550 5.7.54")
     shell("Remove-ReceiveConnector", Identity="EX1\\Relay")
     assert raw(25).banner != "220 relay"
+
+
+def test_transport_goes_on_as_before_for_a_while(
+    wired: tuple[Standin, Shell], raw: Callable[..., Dialogue], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    standin, shell = wired
+    standin.set("Standin.InForce", {"Delay": 300})
+    relay(shell, Bindings=f"127.0.0.1:{standin.ports[25]}", RemoteIPRanges="127.0.0.1", Banner="220 relay")
+    assert shell.one("Get-ReceiveConnector", Identity="EX1\\Relay")["Banner"] == "220 relay"
+    shell("Add-ADPermission", Identity="EX1\\Relay", User=ANONYMOUS, ExtendedRights=RELAY)
+    assert raw(25).banner != "220 relay"
+    now = time.time
+    # Nobody changes anything, and the time comes.
+    monkeypatch.setattr(time, "time", lambda: now() + 400)
+    assert within(10, lambda: raw(25).banner == "220 relay")
+    assert recipient(raw(25)).startswith("250")
+    standin.set("SettingsInForce", {})
 
 
 def test_a_stopped_service_listens_no_more(wired: tuple[Standin, Shell], raw: Callable[..., Dialogue]) -> None:
