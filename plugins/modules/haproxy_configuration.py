@@ -155,6 +155,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils.haproxy.resolution import for_this_host
 from ..module_utils.haproxy.runtime import (
     DIGEST_PLACE,
     DIGEST_PREFIX,
@@ -260,6 +261,7 @@ class Configuration:
         first = {file["path"]: file["content"].encode() for file in given if file["once"]}
         if MAIN not in contents or DIGEST_PLACE.encode() not in contents[MAIN]:
             raise HostError(f"files must hold {MAIN} with 'description {DIGEST_PLACE}' in its global section.")
+        contents[MAIN] = for_this_host(contents[MAIN])
         secrets: dict[str, bytes] = {}
         kept = [path for path in first if (self.folder / path).exists()]
         generated: dict[str, bytes] = {}
