@@ -52,6 +52,7 @@ ARGUMENTS: dict[str, Any] = {
     "gateway_addresses": {"type": "list", "elements": "str", "default": []},
     "relay_addresses": {"type": "list", "elements": "str", "default": []},
     "acknowledged_relay_networks": {"type": "list", "elements": "str", "default": []},
+    "removable_addresses": {"type": "list", "elements": "str", "default": ["*"]},
 }
 
 

@@ -8,17 +8,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ansible import constants
+from ansible import constants, context
 from ansible.plugins.action import ActionBase
 from ansible.release import __version__
+from ansible.utils.vars import load_extra_vars
 
 from ..plugin_utils.addresses import needed
-from ..plugin_utils.declaration import schema
+from ..plugin_utils.declaration import operations, schema
 from ..plugin_utils.declaration.native import evaluate, exchange_group, has_templates
-from ..plugin_utils.declaration.tree import Inventory
+from ..plugin_utils.declaration.tree import Inventory, Problems
 from ..plugin_utils.declaration.validation import misspelt, survey
 from ..plugin_utils.derivation.exchange import derive_servers
-from ..plugin_utils.derivation.hosts import derive_all, overridden
+from ..plugin_utils.derivation.hosts import RunVariables, derive_all, overridden
 from ..plugin_utils.exchange.forecast import forecast
 from ..plugin_utils.exchange.refusals import Refused
 
@@ -53,9 +54,19 @@ class ActionModule(ActionBase):
         raw |= {name: hostvars.raw_get(name) for name in servers}
         declarations = self._declarations(raw, hostvars)
         hosts = {name: self._evaluated(variables, schema.HOST_VARIABLES, hostvars) for name, variables in raw.items()}
+        for name in set(groups.get("all", ())) - set(raw):  # whose addresses nobody else may have
+            hosts[name] = self._evaluated(hostvars.raw_get(name), ["ansible_host"], hostvars)
 
         found = survey(declarations, Inventory(groups, hosts))
+        noted = Problems()
+        once = [self._evaluated(variables, operations.NAMES, hostvars) for variables in raw.values()]
+        parameters = operations.read_parameters(once[0] if once else {}, noted)
+        removed = operations.read_removed([one.get(schema.REMOVED.name) for one in once], noted)
         problems = [
+            *filter(None, [operations.is_slice(once[0] if once else {})]),
+            *operations.unknown_parameters(load_extra_vars(self._loader), context.CLIARGS.get("args") or ()),
+            *map(str, noted.found),
+            *operations.removed_are_gone(removed, found.sites, groups.get("all", ())),
             *(text for name in sorted(raw) for text in misspelt(name, set(raw[name]), name in gateways)),
             *found.problems,
         ]
@@ -63,7 +74,8 @@ class ActionModule(ActionBase):
         derived: dict[str, dict[str, Any]] = {}
         of_servers = {} if problems else derive_servers(found)
         if not problems:
-            derived = derive_all(found, of_servers, (task_vars or {})["ansible_play_hosts_all"])
+            told = RunVariables(parameters, removed)
+            derived = derive_all(found, of_servers, (task_vars or {})["ansible_play_hosts_all"], told)
             problems = [text for host, one in derived.items() for text in overridden(host, one["variables"], raw[host])]
         if not problems:
             connections, problems = self._forecasts(of_servers)

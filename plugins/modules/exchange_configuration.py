@@ -228,6 +228,12 @@ options:
     type: list
     elements: str
     default: []
+  removable_addresses:
+    description: Addresses that may leave connectors which were made from here. C(*) is any. The run ends where another
+      one would leave, and nothing is changed.
+    type: list
+    elements: str
+    default: ["*"]
 requirements:
   - The collection C(ansible.windows) on the controller.
 attributes:

@@ -44,7 +44,8 @@ NOTATION = """\
 *Network* is an IPv4 or IPv6 network in CIDR notation, or one address. *Address* is one address that other hosts can
 reach. *Name* is a full host name in ASCII (a name with other letters is written in punycode); upper and lower case are
 the same. *File* is an absolute path on the controller, such as `"{{ inventory_dir }}/files/mail.pem"`. The order of
-entries makes no difference anywhere.
+entries makes no difference anywhere. A key without a value (`null`) isn't given. A text is taken for a number or a
+switch where it can't mean anything else (`"8404"`, `"yes"`), as INI inventories, `-e name=value` and surveys have it.
 """
 
 HOST_VARIABLES = """\
@@ -66,6 +67,7 @@ PLURALS = {
     "network": "networks",
     "dictionary": "dictionaries",
     "public key": "public keys",
+    "server": "servers",
 }
 FIRST_VERSION = "0.1.0"
 
@@ -158,6 +160,9 @@ def page() -> str:
             "Of an Exchange server:",
             "",
             *table(schema.SERVER_VARIABLES, "Variable"),
+            "Of a single run, on the command line or in a survey. What is empty isn't given:",
+            "",
+            *table(schema.RUN_VARIABLES, "Variable"),
             RULES,
             *rules,
             "",

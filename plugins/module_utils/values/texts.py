@@ -71,22 +71,23 @@ def read_choice(value: Any, choices: Sequence[str], expected: str = "") -> str:
     return text
 
 
+_BOOLEANS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+
+
 def read_boolean(value: Any) -> bool:
-    """True or false, and none of the texts that look like it."""
+    """True or false. A text that can't mean anything else is taken: that is what some ways in make of it."""
     if isinstance(value, bool):
         return value
-    word = value.strip().lower() if isinstance(value, str) else value
-    if word in ("yes", "true", "on", "y", "1", 1):
-        raise Unfit("but must be true or false; write true, without quotes")
-    if word in ("no", "false", "off", "n", "0", 0):
-        raise Unfit("but must be true or false; write false, without quotes")
-    raise Unfit("but must be true or false")
+    word = value.strip().lower() if isinstance(value, str) else ""
+    if word not in _BOOLEANS:
+        raise Unfit("but must be true or false")
+    return _BOOLEANS[word]
 
 
 def read_integer(value: Any, minimum: int | None, maximum: int | None) -> int:
-    """A whole number within the limits, both included."""
-    if isinstance(value, str) and re.fullmatch(r"\s*[0-9]{1,9}\s*", value, re.ASCII):
-        raise Unfit(f"but must be a whole number; write {int(value)}, without quotes")
+    """A whole number within the limits, both included, or a text of its digits."""
+    if isinstance(value, str) and re.fullmatch(r"\s*(0|[1-9][0-9]{0,8})\s*", value, re.ASCII):
+        value = int(value)
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e9:
         raise Unfit(f"but must be a whole number; write {int(value)}")
     if isinstance(value, bool) or not isinstance(value, int):

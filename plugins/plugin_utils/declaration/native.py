@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 try:
@@ -15,8 +15,7 @@ except ImportError:  # ansible-core before 2.19
     VaultHelper = None
 
 from ...module_utils.values.sentences import Secret
-from . import schema
-from .tree import Inventory, Unevaluated
+from .tree import Unevaluated
 
 _DEEPEST = 12  # levels; the schema has six, and a YAML alias may point at its own parent
 
@@ -90,44 +89,6 @@ def reason(error: Exception) -> str:
     text = " ".join(str(error).split()).rstrip(".")
     undefined = re.findall(r"'[^']*' is undefined|(?:object of type )?'[^']*' has no attribute '[^']*'", text)
     return undefined[-1] if undefined else text
-
-
-def read_inventory(
-    groups: Mapping[str, Iterable[str]], hostvars: Mapping[str, Mapping[str, Any]], gateways: Iterable[str], group: str
-) -> Inventory:
-    """The inventory as the declaration needs it: these gateways, and the servers of the group.
-
-    Only the variables in ``schema.HOST_VARIABLES`` are read, and only of these hosts, because reading a
-    host's variable makes Ansible evaluate it.
-    """
-    members = {str(name): tuple(map(str, hosts)) for name, hosts in groups.items()}
-    wanted = {*map(str, gateways), *members.get(group, ())}
-    hosts: dict[str, dict[str, Any]] = {}
-    for host in sorted(wanted):
-        variables = hostvars.get(host, {})
-        hosts[host] = {name: plain(variables[name]) for name in schema.HOST_VARIABLES if name in variables}
-    return Inventory(members, hosts)
-
-
-def fellow_gateways(
-    declaration: Any, host: str, groups: Mapping[str, Iterable[str]], hostvars: Mapping[str, Mapping[str, Any]]
-) -> list[str]:
-    """The other gateways with this declaration, where it has something that they do together: certificates.
-
-    Of gateways with another declaration, or one that can't be evaluated, nothing is wanted.
-    """
-    certificate = declaration.get("certificate") if isinstance(declaration, Mapping) else None
-    if not (isinstance(certificate, Mapping) and certificate.get("authority")):
-        return []
-    found = []
-    for name in map(str, groups.get(schema.GATEWAYS, ())):
-        try:
-            same = name != host and plain(hostvars[name]["mail_gateway"]) == declaration
-        except Exception:  # noqa: BLE001 (no such variable, or a template that fails: preflight says so)
-            same = False
-        if same:
-            found.append(name)
-    return found
 
 
 def exchange_group(declaration: Any, *, legacy: bool = False) -> str:

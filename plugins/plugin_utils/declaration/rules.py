@@ -17,8 +17,17 @@ from ...module_utils.values.addresses import Address, Network, is_public
 from ...module_utils.values.sentences import Unfit, listed, show
 from ..addresses import Addresses
 from . import files, schema
+from .ownership import (
+    addresses_have_one_owner,
+    connectors_are_meant_to_be_missing,
+    gateways_know_each_other,
+    openings_open_nothing_that_is_closed,
+    ports_have_one_owner,
+    sources,
+    website_server_is_free,
+)
 from .site import Site, covered
-from .tree import Gateway, Node, Problems, Server
+from .tree import Node, Problems, Server
 
 # As most authorities have it; https://letsencrypt.org/docs/rate-limits/
 MOST_NAMES = 100
@@ -35,10 +44,8 @@ def the_servers_are_there(site: Site, problems: Problems) -> None:
     if not site.needs_servers:
         return
     node = site.tree["exchange"]["group"]
-    known = site.inventory.groups
-    if node.value not in known:
-        close = difflib.get_close_matches(node.value, sorted(set(known) - {"all", "ungrouped", schema.GATEWAYS}), 1)
-        advice = f"did you mean {show(close[0])}?" if close else "put the Exchange servers into it"
+    if node.value not in site.inventory.groups:
+        advice = _nearest(node.value, site) or "put the Exchange servers into it"
         problems.unfit(node.path, node.value, f"but the inventory has no such group; {advice}")
         return
     members = site.inventory.group(node.value)
@@ -59,21 +66,36 @@ def the_servers_are_there(site: Site, problems: Problems) -> None:
             problems.add(f"The name {show(name)} in the inventory", text)
 
 
-def the_servers_differ(site: Site, problems: Problems) -> None:
-    """Each server has an address of its own, none is the gateway's, and one at least has a weight above 0."""
-    seen: dict[Address | str, Server] = {}
-    own_names = frozenset(site.exchange_hostnames)
-    for server in site.servers:
-        first = seen.setdefault(server.address, server)
-        if first is not server:
-            text = f"which is the address of {first.name} too; give each server its own"
-            problems.unfit(server.path, str(server.address), text)
-        if server.address in own_names:
-            text = "which is a name of the gateway itself; write the server's own name or address"
-            problems.unfit(server.path, str(server.address), text)
+def a_server_has_a_weight(site: Site, problems: Problems) -> None:
+    """One server at least has a weight above 0."""
     if site.servers and not any(server.weight for server in site.servers):
         path = f"{schema.SERVER_WEIGHT.name} of {listed([server.name for server in site.servers])}"
         problems.add(path, "is 0, so that no server would get a connection; give one of them a weight above 0")
+
+
+def older_servers_are_others(site: Site, problems: Problems) -> None:
+    """The group of older servers is another one, and none of its hosts is a gateway or a new server."""
+    exchange = site.tree["exchange"]
+    group, older = exchange["group"], exchange["legacy_group"]
+    if older.value == group.value:
+        text = f"which is {group.path} too; older servers are a group of their own"
+        problems.unfit(older.path, older.value, text)
+        return
+    if older.value not in (schema.LEGACY_GROUP, *site.inventory.groups):  # the default need not exist
+        advice = _nearest(older.value, site) or "make it, or leave the key out"
+        problems.unfit(older.path, older.value, f"but the inventory has no such group; {advice}")
+    for name in (schema.GATEWAYS, group.value):
+        both = sorted(set(site.inventory.group(older.value)) & set(site.inventory.group(name)))
+        if both:
+            text = f"but {listed(both)} in that group {_are(both)} in the group {name} too"
+            problems.unfit(older.path, older.value, f"{text}; a host is one or the other")
+
+
+def _nearest(name: str, site: Site) -> str:
+    """What to say of a group that isn't there and has a name much like that of another one."""
+    known = sorted(set(site.inventory.groups) - {"all", "ungrouped", schema.GATEWAYS})
+    close = difflib.get_close_matches(name, known, 1)
+    return f"did you mean {show(close[0])}?" if close else ""
 
 
 def older_servers_can_name_the_new_ones(site: Site, problems: Problems) -> None:
@@ -91,7 +113,7 @@ def the_gateways_have_their_addresses(site: Site, problems: Problems) -> None:
     clients = site.tree["smtp"]["relay_clients"]
     egress, relay = schema.EGRESS_ADDRESS.name, schema.RELAY_ADDRESS.name
     for gateway in site.gateways:
-        for variable, address in _sources(gateway):
+        for variable, address in sources(gateway):
             path = f"{variable} of {gateway.name}"
             if relayed and address is None and not site.inventory.variable(gateway.name, variable):
                 who = "everybody else reaches" if variable == egress else "they reach"
@@ -109,11 +131,6 @@ def the_gateways_have_their_addresses(site: Site, problems: Problems) -> None:
             problems.unfit(path, str(gateway.relay), text)
 
 
-def _sources(gateway: Gateway) -> tuple[tuple[str, Address | None], ...]:
-    """The addresses from which the gateway's connections come, by variable."""
-    return (schema.EGRESS_ADDRESS.name, gateway.egress), (schema.RELAY_ADDRESS.name, gateway.relay)
-
-
 def _family(path: str, address: Address, servers: Iterable[Server], problems: Problems) -> None:
     """Connections from the address can reach every server whose address is known as such."""
     others = [s.name for s in servers if not isinstance(s.address, str) and s.address.version != address.version]
@@ -121,37 +138,6 @@ def _family(path: str, address: Address, servers: Iterable[Server], problems: Pr
         wrong, right = ("IPv4", "IPv6") if address.version == 4 else ("IPv6", "IPv4")
         text = f"an {wrong} address, but {listed(others)} {_has(others)} an {right} one; use one family for all"
         problems.unfit(path, str(address), text)
-
-
-def no_address_is_used_twice(site: Site, problems: Problems) -> None:
-    """No egress or relay address is another gateway's or a server's, and clients don't reach a relay address."""
-    owners: dict[Address, tuple[str, str]] = {}
-    ours = {gateway.name for gateway in site.gateways}
-    for gateway in sorted({*site.gateways, *site.neighbours}, key=lambda gateway: gateway.name):
-        for variable, address in _sources(gateway):
-            if address is None:
-                continue
-            owner, its = owners.setdefault(address, (gateway.name, variable))
-            if owner != gateway.name and (gateway.name in ours or owner in ours):
-                text = f"which is {its} of {owner} too; give each gateway its own"
-                problems.unfit(f"{variable} of {gateway.name}", str(address), text)
-    servers = {server.address: server.name for server in site.servers}
-    services = {node.value: node.path for node in site.tree["service_addresses"].value}
-    for gateway in site.gateways:
-        for variable, address in _sources(gateway):
-            if address in servers:
-                text = f"which is the address of the server {servers[address]}; write the gateway's own"
-                problems.unfit(f"{variable} of {gateway.name}", str(address), text)
-        if gateway.relay in services:
-            text = f"which is {services[gateway.relay]} too; it must be an address that clients don't reach"
-            problems.unfit(f"{schema.RELAY_ADDRESS.name} of {gateway.name}", str(gateway.relay), text)
-    for node in site.tree["service_addresses"].value:
-        if node.value in servers:
-            problems.unfit(
-                node.path,
-                node.raw,
-                f"which is the address of the server {servers[node.value]}; write the gateway's own",
-            )
 
 
 def relay_clients_make_no_open_relay(site: Site, problems: Problems) -> None:
@@ -295,38 +281,7 @@ def websites_are_distinct(site: Site, problems: Problems) -> None:
             if node.value in exchange:
                 problems.unfit(node.path, node.raw, "which is a name of Exchange already; a website needs another")
         for server in website["servers"].value:
-            _website_server(site, server, problems)
-
-
-def _website_server(site: Site, server: Node, problems: Problems) -> None:
-    """A site's server is no Exchange server, and one on the gateway itself has no port that HAProxy takes."""
-    address, port = server["address"], server["port"]
-    exchange = {one.address: one.name for one in site.servers} | dict.fromkeys(site.exchange_hostnames, "Exchange")
-    if address.value in exchange:
-        text = (
-            f"which is {exchange[address.value]}: all of it would be open to everybody; a website needs another server"
-        )
-        problems.unfit(address.path, address.raw, text)
-    own = {own for gateway in site.gateways for own in (gateway.egress, gateway.relay, gateway.reached_at)}
-    own.update(site.tree["service_addresses"].values)
-    here = address.value == "localhost" or getattr(address.value, "is_loopback", False) or address.value in own
-    taken = {site.tree["metrics_port"].value: "the metrics", **site.published_ports}
-    if address.value is not None and here and port.value in taken:
-        text = f"which is the port of {taken[port.value]} on the gateway itself ({address.value}); choose another"
-        problems.unfit(port.path, port.raw, text)
-
-
-def ports_are_free(site: Site, problems: Problems) -> None:
-    """No port has two owners: metrics, sshd, what is published."""
-    published = site.published_ports
-    node = site.tree["metrics_port"]
-    taken = {**published, schema.ACME_PORT: "the ACME client"}
-    taken = {**taken, **dict.fromkeys([schema.SSH_PORT, *site.tree["ssh"]["ports"].values], "ssh")}
-    if node.value in taken:
-        problems.unfit(node.path, node.raw, f"which is the port of {taken[node.value]}; choose another, such as 8404")
-    for port in site.tree["ssh"]["ports"].value:
-        if port.value in published:
-            problems.unfit(port.path, port.raw, f"which is the port of {published[port.value]}; choose another")
+            website_server_is_free(site, server, problems)
 
 
 def keys_are_of_one_entry_each(site: Site, problems: Problems) -> None:
@@ -347,19 +302,6 @@ def bans_can_come(site: Site, problems: Problems) -> None:
         problems.unfit(first.path, first.raw or first.value, text)
 
 
-def openings_open_nothing_that_is_closed(site: Site, problems: Problems) -> None:
-    """What is opened besides is no port of the gateway's own services: those have their own networks."""
-    taken = {**site.published_ports, site.tree["metrics_port"].value: "the metrics"}
-    taken |= dict.fromkeys([schema.SSH_PORT, *site.tree["ssh"]["ports"].values], "ssh")
-    places = {"ssh": "ssh.networks", "the metrics": "monitoring_networks"}
-    for opening in site.tree["firewall"]["open"].value:
-        for port in opening["ports"].value if opening["protocol"].value == "tcp" else ():
-            if port.value in taken:
-                what = taken[port.value]
-                own = f"{site.tree.path}.{places[what]}" if what in places else "what is published"
-                problems.unfit(port.path, port.raw, f"which is the port of {what}; {own} says who reaches it")
-
-
 def certificate_names_are_of_the_domains(site: Site, problems: Problems) -> None:
     """Each name of the certificate but the hostname is within one of the domains."""
     names, domains = site.tree["certificate"]["names"], site.tree["domains"]
@@ -373,13 +315,24 @@ def certificate_names_are_of_the_domains(site: Site, problems: Problems) -> None
             problems.unfit(node.path, node.raw, f"{text}; correct it, unless it is meant")
 
 
+def groups_are_not_misspelt(site: Site, problems: Problems) -> None:
+    """No group of the inventory is called nearly like one that is looked for and isn't there."""
+    path = f"{site.tree.path}.exchange.legacy_group"
+    name = site.declaration.exchange.legacy_group
+    close = difflib.get_close_matches(name, sorted(site.inventory.groups), 1, cutoff=0.9)
+    if close and name not in site.inventory.groups:
+        problems.unfit(path, name, f"but the inventory has {show(close[0])}, which isn't looked at; did you mean that?")
+
+
 RULES: tuple[Callable[[Site, Problems], None], ...] = (
     something_is_published,
     the_servers_are_there,
-    the_servers_differ,
+    a_server_has_a_weight,
+    older_servers_are_others,
     older_servers_can_name_the_new_ones,
     the_gateways_have_their_addresses,
-    no_address_is_used_twice,
+    addresses_have_one_owner,
+    gateways_know_each_other,
     relay_clients_make_no_open_relay,
     networks_are_no_wider_than_meant,
     networks_can_reach_the_gateway,
@@ -389,13 +342,17 @@ RULES: tuple[Callable[[Site, Problems], None], ...] = (
     certificates_can_be_issued,
     external_accounts_are_whole,
     websites_are_distinct,
-    ports_are_free,
+    ports_have_one_owner,
     keys_are_of_one_entry_each,
     openings_open_nothing_that_is_closed,
     bans_can_come,
 )
 
-DOUBTS: tuple[Callable[[Site, Problems], None], ...] = (certificate_names_are_of_the_domains,)
+DOUBTS: tuple[Callable[[Site, Problems], None], ...] = (
+    certificate_names_are_of_the_domains,
+    connectors_are_meant_to_be_missing,
+    groups_are_not_misspelt,
+)
 """Rules that a sound declaration may break: what they note is a warning."""
 
 

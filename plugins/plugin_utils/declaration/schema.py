@@ -15,6 +15,8 @@ from typing import Any
 GATEWAYS = "gateways"
 """The inventory group whose hosts are the gateways."""
 
+LEGACY_GROUP = "exchange_legacy"
+
 # What a value may be. The first four are YAML's own; the others are texts with a meaning.
 DICTIONARY = "dictionary"
 LIST = "list"
@@ -36,6 +38,7 @@ PUBLIC_KEY = "public key"  # one line as in sshd(8), "AUTHORIZED_KEYS FILE FORMA
 COMMENT = "comment"  # a few words on one line
 KEY_ID = "key identifier"  # RFC 8555 7.3.4
 HMAC_KEY = "HMAC key"  # base64url, and never quoted
+SERVER = "server"  # the name of a host in the inventory, or an address
 
 
 @dataclass(frozen=True)
@@ -221,7 +224,7 @@ DECLARATION = Option(
                     GROUP,
                     "The inventory group of older servers that stay for a while. Their default receive connectors "
                     "name the servers of `group`, so that mail finds its way between them. It needn't exist.",
-                    default="exchange_legacy",
+                    default=LEGACY_GROUP,
                     example="exchange_legacy",
                 ),
                 Option(
@@ -718,6 +721,17 @@ SERVER_WEIGHT = Option(
     maximum=256,
     example=100,
 )
+ANSIBLE_PORT = Option("ansible_port", INTEGER, "The port of sshd.", minimum=1, maximum=65535)
+REMOVED = Option(
+    "mail_gateway_removed",
+    LIST,
+    "What left the inventory for good: Exchange servers by name or address, gateways by the addresses that Exchange "
+    "knows. It is said once, best on the command line (`-e mail_gateway_removed=ex2`). What is in service and isn't "
+    "named stays in service, and the run ends.",
+    default=(),
+    elements=Option("host", SERVER, "A host."),
+    example=["ex2", "10.10.0.12"],
+)
 GATEWAY_VARIABLES = (EGRESS_ADDRESS, RELAY_ADDRESS, EXTERNAL_ACCOUNT_HMAC_KEY)
 SERVER_VARIABLES = (SERVER_ADDRESS, SERVER_WEIGHT)
 HOST_VARIABLES = (
@@ -726,3 +740,36 @@ HOST_VARIABLES = (
     "ansible_port",
 )
 """The host variables that are ever read, and no others: reading one may mean evaluating its template."""
+
+PLAYBOOKS: dict[str, tuple[Option, ...]] = {
+    "drain": (
+        Option("drain_server", SERVER, "The server, by its name in the inventory.", example="ex1"),
+        Option(
+            "drain_state",
+            CHOICE,
+            "Whether it is taken out of rotation, or put back.",
+            default="drained",
+            choices=("drained", "ready"),
+            example="ready",
+        ),
+        Option(
+            "drain_wait",
+            INTEGER,
+            "Seconds that its last sessions may take.",
+            default=0,
+            minimum=0,
+            maximum=86_400,
+            example=600,
+        ),
+    ),
+    "renew": (),
+}
+"""The playbooks that are for an operation, each with its parameters: extra variables."""
+RUN_VARIABLES = (REMOVED, *(option for options in PLAYBOOKS.values() for option in options))
+
+AWX_VARIABLES = tuple(
+    f"{prefix}_{name}"
+    for prefix in ("awx", "tower")
+    for name in ("job_slice_count", "job_template_name", "workflow_job_name")
+)
+"""What AWX tells a job of itself, as far as it matters here."""

@@ -225,7 +225,8 @@ class Site:
     """A declaration, the gateways that it is for, and its servers.
 
     ``tree`` has the same declaration with the place of each value, for sentences. ``neighbours`` are the gateways with
-    which no address may be shared, as far as that is so: the site's own and others.
+    which no address may be shared, as far as that is so: the site's own and others; ``foreign_servers`` are the servers
+    of other sites, as far as the same is true of them.
     """
 
     tree: Node
@@ -234,6 +235,7 @@ class Site:
     neighbours: tuple[Gateway, ...]
     servers: tuple[Server, ...]
     older_servers: tuple[Server, ...]
+    foreign_servers: tuple[Server, ...] = ()
 
     @functools.cached_property
     def declaration(self) -> Declaration:

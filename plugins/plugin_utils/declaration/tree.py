@@ -17,7 +17,15 @@ from typing import Any
 
 from ...module_utils.values.addresses import Address, read_address, read_network
 from ...module_utils.values.keys import read_public_key
-from ...module_utils.values.names import read_authority, read_email, read_hmac_key, read_host, read_key_id, read_name
+from ...module_utils.values.names import (
+    read_authority,
+    read_email,
+    read_hmac_key,
+    read_host,
+    read_inventory_name,
+    read_key_id,
+    read_name,
+)
 from ...module_utils.values.sentences import Hidden, Unfit, listed, printable, show
 from ...module_utils.values.texts import (
     read_account,
@@ -178,7 +186,15 @@ _EXPECTED = {
     schema.COMMENT: "a few words",
     schema.KEY_ID: "a key identifier",
     schema.HMAC_KEY: "an HMAC key",
+    schema.SERVER: "the name of a host in the inventory, or an address",
 }
+
+
+def _read_server_name(value: Any) -> str:
+    """The name of a host in the inventory, or an address in its exact form."""
+    is_ipv6 = isinstance(value, str) and ":" in value
+    return str(read_address(value)) if is_ipv6 else read_inventory_name(value)
+
 
 _READERS: dict[str, Callable[[Any], Any]] = {
     schema.GROUP: lambda value: read_text(value, _EXPECTED[schema.GROUP]),
@@ -196,6 +212,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     schema.COMMENT: read_comment,
     schema.KEY_ID: read_key_id,
     schema.HMAC_KEY: read_hmac_key,
+    schema.SERVER: _read_server_name,
 }
 
 
@@ -211,8 +228,8 @@ def read(option: Option, path: str, value: Any, problems: Problems) -> Node:
             problems.add(path, value.sentence_end())
             return _default(option, path)
         if value is None:
-            needed = option.required or path.endswith("]")
-            raise Unfit(f"but must be {_expected(option)}" + ("" if needed else "; leave the key out for none"))
+            # (Only an entry of a list, and a declaration, come here: a key without a value isn't given.)
+            raise Unfit(f"but must be {_expected(option)}" + ("; take it out" if path.endswith("]") else ""))
         if option.type == schema.DICTIONARY:
             return Node(path, value, _read_dictionary(option, path, value, problems), True)
         if option.type == schema.LIST:
@@ -304,7 +321,7 @@ def _read_dictionary(option: Option, path: str, value: Any, problems: Problems) 
     nodes: dict[str, Node] = {}
     for key in option.options:
         inner = f"{path}.{key.name}"
-        if key.name in value:
+        if value.get(key.name) is not None:
             nodes[key.name] = read(key, inner, value[key.name], problems)
         else:
             if key.required:
@@ -345,14 +362,14 @@ def _paths(option: Option, path: str) -> Iterator[str]:
 
 def read_gateway(name: str, inventory: Inventory, problems: Problems) -> Gateway:
     """The gateway's host variables. Ansible's own are nobody's business here unless they are an address and a port."""
+    place = inventory.variable(name, "ansible_host")
     try:
-        reached_at = read_address(inventory.variable(name, "ansible_host"))
+        reached_at = read_address(name if place is None else place)
     except Unfit:
         reached_at = None
-    try:
-        ssh_port = int(inventory.variable(name, "ansible_port"))
-    except (TypeError, ValueError):
-        ssh_port = None
+    ssh_port = inventory.variable(name, "ansible_port")
+    if ssh_port is not None:
+        ssh_port = read(schema.ANSIBLE_PORT, f"ansible_port of {name}", ssh_port, problems).value
     return Gateway(
         name,
         _read_variable(schema.EGRESS_ADDRESS, name, inventory, problems),

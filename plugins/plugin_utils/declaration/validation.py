@@ -21,7 +21,7 @@ from ...module_utils.values.sentences import listed
 from . import schema
 from .rules import DOUBTS, RULES, files_are_good
 from .site import Site
-from .tree import Gateway, Inventory, Node, Problem, Problems, read, read_gateway, read_server
+from .tree import Gateway, Inventory, Node, Problem, Problems, Server, read, read_gateway, read_server
 
 
 class DeclarationError(ValueError):
@@ -249,21 +249,36 @@ def _apart(found: Sequence[Checked]) -> list[Checked]:
     ruled = []
     for one in found:
         neighbours = list(one.site.gateways)
+        servers: dict[str, Server] = {}
         for other in found:
             if other is not one:
-                named = one.site.name and other.site.name
-                shared = not named or not one.site.server_hosts.isdisjoint(other.site.server_hosts)
+                shared = _share(one.site, other.site)
                 neighbours += other.site.gateways if shared else map(_in_public, other.site.gateways)
-        site = dataclasses.replace(one.site, neighbours=tuple(sorted(neighbours, key=lambda gateway: gateway.name)))
+                theirs = (*other.site.servers, *other.site.older_servers)
+                servers |= {server.name: server for server in theirs if shared or _is_public(server.address)}
+        site = dataclasses.replace(
+            one.site,
+            neighbours=tuple(sorted(neighbours, key=lambda gateway: gateway.name)),
+            foreign_servers=tuple(server for name, server in servers.items() if name not in one.site.server_hosts),
+        )
         ruled.append(_ruled(site, Problems(one.problems)))
     return ruled
+
+
+def _share(one: Site, other: Site) -> bool:
+    """Whether a private address of one site is the same host's in the other: they have servers in common."""
+    return not (one.name and other.name) or not one.server_hosts.isdisjoint(other.server_hosts)
+
+
+def _is_public(address: Address | str | None) -> bool:
+    return address is not None and not isinstance(address, str) and is_public(as_network(address))
 
 
 def _in_public(gateway: Gateway) -> Gateway:
     """The gateway as other sites see it: private addresses may be theirs too."""
 
     def public(address: Address | None) -> Address | None:
-        return address if address is not None and is_public(as_network(address)) else None
+        return address if _is_public(address) else None
 
     return dataclasses.replace(
         gateway, egress=public(gateway.egress), relay=public(gateway.relay), reached_at=public(gateway.reached_at)
@@ -271,7 +286,7 @@ def _in_public(gateway: Gateway) -> Gateway:
 
 
 def _public_addresses_are_of_one_site(sites: Sequence[Site]) -> list[str]:
-    """A public service address is no other site's, neither as a service address nor as a gateway's own."""
+    """A service address is no other site's, nor a gateway's own there, where it is public or they share servers."""
     told = []
     owners: dict[Address, tuple[Site, str]] = {}
     for site in sites:
@@ -282,10 +297,10 @@ def _public_addresses_are_of_one_site(sites: Sequence[Site]) -> list[str]:
     for site in sites:
         for node in site.tree["service_addresses"].value:
             owner, what = owners.setdefault(node.value, (site, "a service address"))
-            if owner is not site and is_public(as_network(node.value)):
+            if owner is not site and (is_public(as_network(node.value)) or _share(owner, site)):
                 whose = f"{what} of {_named(owner)}" if what == "a service address" else f"an address of {what}"
                 found = Problems()
-                found.unfit(node.path, node.raw, f"which is {whose} too; a public address belongs to one site")
+                found.unfit(node.path, node.raw, f"which is {whose} too; an address that both know belongs to one site")
                 told += [f"In {_named(site)}: {problem}" for problem in found.found]
     return told
 
@@ -350,7 +365,7 @@ def misspelt(host: str, names: Iterable[str], declared: bool) -> list[str]:
     ``names`` are the names of all of the host's variables; ``declared`` tells whether it needs a declaration.
     """
     sentences = []
-    known = (schema.DECLARATION.name, *schema.HOST_VARIABLES)
+    known = (schema.DECLARATION.name, schema.REMOVED.name, *schema.HOST_VARIABLES)
     strangers = [name for name in sorted(names) if name not in known]
     for name in strangers:
         close = difflib.get_close_matches(name, known, 1, cutoff=0.9)

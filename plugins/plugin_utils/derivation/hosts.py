@@ -6,8 +6,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+from ...module_utils.values.addresses import Address, parse_address
+from ..addresses import in_order
 from ..declaration import schema
 from ..declaration.validation import Survey
 from .gateway import derive_gateway
@@ -22,13 +25,30 @@ ELECTED = "exchange_organization_settings"
 """The variable by which one server of each site, none of the older ones, has what the whole organization has once."""
 
 
+REMOVABLE = "mail_gateway_may_leave"
+"""The variable with the names and addresses of servers that may leave HAProxy."""
+PARAMETERS = "mail_gateway_parameters"
+"""The variable with the parameters of the playbooks for operations."""
+
+
+@dataclass(frozen=True)
+class RunVariables:
+    """What only this run is told: ``parameters`` of playbooks, and the names and addresses that may leave."""
+
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    removed: Sequence[str] = ()
+
+
 def derive_all(
-    found: Survey, servers: Mapping[str, dict[str, Any]], taking_part: Collection[str]
+    found: Survey,
+    servers: Mapping[str, dict[str, Any]],
+    taking_part: Collection[str],
+    run: RunVariables = RunVariables(),
 ) -> dict[str, dict[str, Any]]:
     """Each gateway and each server that is set up from here, with its ``variables`` and ``groups``.
 
     ``servers`` are what ``derive_servers`` returns. The groups say who goes first: of each site the inventory's first
-    gateway and the first server by name, of those that take part in the run.
+    gateway and the first server by name, of those that take part in the run. ``run`` is what is said once.
     """
     listed = found.sites[0].inventory.groups[schema.GATEWAYS]
     gateways = [host for host in listed if host in found.site_of]
@@ -40,11 +60,29 @@ def derive_all(
     for site in found.sites:
         for gateway in site.gateways:
             groups = [FIRST_GATEWAYS] if gateway.name in first_gateways else []
-            derived[gateway.name] = _entry(derive_gateway(site, gateway), groups)
+            of_run = {PARAMETERS: dict(run.parameters), REMOVABLE: list(run.removed)}
+            derived[gateway.name] = _entry({**derive_gateway(site, gateway), **of_run}, groups)
+    removable = _removable(found, run.removed)
     for host in sorted(servers):
         groups = [SERVERS, *([FIRST_SERVERS] if host in first_servers else ())]
-        derived[host] = _entry({**servers[host], ELECTED: host in elected}, groups)
+        more: dict[str, Any] = {
+            ELECTED: host in elected,
+            "exchange_removable_addresses": removable,
+        }
+        derived[host] = _entry({**servers[host], **more}, groups)
     return derived
+
+
+def _removable(found: Survey, removed: Iterable[str]) -> list[str]:
+    """The addresses that may leave connectors: those of hosts that are there, and what is named."""
+    there: set[Address] = set()
+    for site in found.sites:
+        there |= {
+            server.address for server in (*site.servers, *site.older_servers) if isinstance(server.address, Address)
+        }
+        for gateway in site.gateways:
+            there |= {one for one in (gateway.egress, gateway.relay, gateway.reached_at) if one is not None}
+    return [*in_order(there), *(one for one in removed if parse_address(one) is not None)]
 
 
 def _entry(variables: dict[str, Any], groups: list[str]) -> dict[str, Any]:

@@ -20,22 +20,26 @@ class Neighbourhood:
     """Who is around the server: what the safety of its connectors is judged by.
 
     ``servers`` are the addresses of all Exchange servers, ``gateways`` those from which anybody's mail comes,
-    ``relays`` those that only relay clients use. ``acknowledged`` are ranges of public addresses that may relay.
+    ``relays`` those that only relay clients use. ``acknowledged`` are ranges of public addresses that may relay,
+    ``removable`` the addresses that may leave connectors; None stands for any.
     """
 
     servers: tuple[Range, ...] = ()
     gateways: tuple[Range, ...] = ()
     relays: tuple[Range, ...] = ()
     acknowledged: tuple[Range, ...] = ()
+    removable: tuple[Range, ...] | None = None
 
 
 def read_neighbourhood(reader: Reader, arguments: Mapping[str, Any]) -> Neighbourhood:
     """What the variables say of it."""
+    removable = arguments.get("removable_addresses") or ()
     return Neighbourhood(
         servers=_ranges(reader, arguments, "server_addresses"),
         gateways=_ranges(reader, arguments, "gateway_addresses"),
         relays=_ranges(reader, arguments, "relay_addresses"),
         acknowledged=_ranges(reader, arguments, "acknowledged_relay_networks"),
+        removable=None if "*" in removable else _ranges(reader, arguments, "removable_addresses"),
     )
 
 

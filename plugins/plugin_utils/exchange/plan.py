@@ -19,6 +19,7 @@ from .listeners import Listener
 from .objects import Outcome, name_of, plan_objects
 from .operations import Plan
 from .refusals import Refused
+from .removals import leaving
 from .safety import judge
 
 
@@ -44,7 +45,7 @@ def make_plan(desired: Desired, server: Server) -> Plan:
         server=(server.name, server.fqdn),
         declared={name_of(one, server).lower(): one.path for one in desired.of(RECEIVE_CONNECTOR)},
     )
-    problems += refusals
+    problems += [*refusals, *leaving(server, resulting, desired.neighbourhood.removable)]
     if problems:
         raise Refused(dict.fromkeys(problems))
     plan.warnings += cautions

@@ -316,8 +316,9 @@ def sites(draw: st.DrawFn) -> tuple[dict[str, Any], Inventory]:
     maybe(draw, declaration, "service_addresses", st.just(["203.0.113.10", "2001:db8:25::10"]))
     if draw(st.booleans()):
         declaration["certificate"] = {"names": [declaration["hostname"], *draw(some_of(["*.wild.test", "other.test"]))]}
+    with_egress = smtp.get("relay_clients") or draw(st.booleans())
     for number, name in enumerate(gateways, 11):
-        if smtp.get("relay_clients") or draw(st.booleans()):
+        if with_egress:
             hosts[name] |= {"mail_gateway_egress_address": host(10, number)}
         if smtp.get("relay_clients") or draw(st.booleans()):
             hosts[name] |= {"mail_gateway_relay_address": host(10, number + 100)}

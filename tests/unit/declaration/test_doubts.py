@@ -35,6 +35,37 @@ def test_a_name_outside_of_the_domains_is_doubted(changes: dict[str, Any], doubt
     ]
 
 
+def test_servers_without_connectors_for_the_gateways_are_doubted() -> None:
+    site = check(*declared({"smtp.relay_clients": [], "hosts.gw1": {}, "hosts.gw2": {}})).site
+    (problem,) = doubts(site)
+    assert str(problem) == (
+        "mail_gateway_egress_address of gw1 and gw2 is missing, so the servers get no receive connectors for the "
+        "gateways: mail goes by the servers' own, with their limits for a single source; set it, unless that is meant."
+    )
+
+
+def test_a_group_that_is_nearly_called_as_it_should_be_is_doubted() -> None:
+    site = check(*declared({"groups.exchange_legcy": ["old1"]})).site
+    (problem,) = doubts(site)
+    assert str(problem) == (
+        'mail_gateway.exchange.legacy_group is "exchange_legacy", but the inventory has "exchange_legcy", which isn\'t '
+        "looked at; did you mean that?"
+    )
+
+
+def test_several_gateways_behind_one_address_have_ports_of_their_own() -> None:
+    behind = {"gw1.ansible_host": "203.0.113.1", "gw2.ansible_host": "203.0.113.1", "gw2.ansible_port": 2222}
+    assert not check(*declared(behind)).problems
+
+
+def test_a_gateway_that_is_named_by_its_address_is_known_by_it() -> None:
+    changes = {"groups.gateways": ["203.0.113.1", "203.0.113.2"], "certificate.authority": "letsencrypt"}
+    hosts = {"hosts": {"203.0.113.1": {}, "203.0.113.2": {}, "ex1": {"ansible_host": "10.10.0.21"}, "ex2": {}}}
+    checked = check(*declared({**changes, **hosts, "smtp.relay_clients": []}))
+    assert not checked.problems
+    assert [str(one.peer_address) for one in checked.site.gateways] == ["203.0.113.1", "203.0.113.2"]
+
+
 def test_a_doubt_says_whose_it_is_where_there_are_several_sites() -> None:
     declaration, inventory = declared({"site": "north"})
     other, _ = declared({"site": "south", "certificate.names": ["mail.example.com", "mail.exmaple.com"]})

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from organisation import ANONYMOUS, RELAY, SERVER_AUTH, Machine, connector, fresh, planned, relay_connector
+from organisation import ANONYMOUS, RELAY, SERVER_AUTH, Machine, connector, converged, fresh, planned, relay_connector
 
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.listeners import Listener
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.refusals import Refused
@@ -361,3 +361,42 @@ def test_no_step_on_the_way_opens_what_was_closed(organisation: tuple[Machine, l
     for operation in plan.operations:
         machine.run(operation.command, dict(operation.parameters), operation.connector)
         assert not any(relays(machine, address) for address in OUTSIDE)
+
+
+def gateways(*addresses: str, **more: Any) -> dict[str, Any]:
+    """What is desired of a server for these gateways, as it is derived."""
+    around = {**AROUND, "gateway_addresses": list(addresses), "relay_addresses": []}
+    return {"receive_connectors": [desired(RemoteIPRanges=list(addresses))], **around, **more}
+
+
+def test_a_gateway_that_the_inventory_lacks_stays_in_service_until_it_is_named() -> None:
+    """An inventory that was read in part isn't a decision, whatever is left of it."""
+    machine = Machine()
+    converged(machine, **gateways("10.0.0.11", "10.0.0.12", removable_addresses=["10.0.0.11", "10.0.0.12"]))
+    sentence = (
+        "The receive connector EX1\\X names 10.0.0.12, and no host of the inventory has it; put the host back or, "
+        "where that is meant, name it once: -e mail_gateway_removed=10.0.0.12"
+    )
+    assert refused(machine, **gateways("10.0.0.11", removable_addresses=["10.0.0.11"])) == [sentence]
+    with pytest.raises(Refused) as error:
+        planned(machine, **{**gateways(removable_addresses=[]), "receive_connectors": []})
+    assert "names 10.0.0.11, 10.0.0.12," in str(error.value)
+    converged(machine, **gateways("10.0.0.11", removable_addresses=["10.0.0.11", "10.0.0.12"]))
+
+
+def test_a_gateway_that_is_there_may_leave_a_connector() -> None:
+    """Relay clients that left the declaration, say."""
+    machine = Machine()
+    converged(machine, **gateways("10.0.0.11", "10.0.0.12"))
+    everybody = ["10.0.0.11", "10.0.0.12"]
+    converged(machine, **{**gateways(*everybody, removable_addresses=everybody), "receive_connectors": []})
+
+
+def test_a_new_server_that_the_inventory_lacks_stays_known_to_the_older_ones() -> None:
+    machine = Machine()
+    older = [{"default": True, "properties": {"RemoteIPRanges": {"add": ["10.0.0.31", "10.0.0.32"]}}}]
+    converged(machine, receive_connectors=older, **AROUND)
+    less = [{"default": True, "properties": {"RemoteIPRanges": {"add": ["10.0.0.31"]}}}]
+    (sentence,) = refused(machine, receive_connectors=less, removable_addresses=["10.0.0.31"])
+    assert "names 10.0.0.32, and no host of the inventory has it" in sentence
+    converged(machine, receive_connectors=less, removable_addresses=["10.0.0.32"], **AROUND)
