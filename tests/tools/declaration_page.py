@@ -140,7 +140,8 @@ def page() -> str:
     rules = [f"* {(rule.__doc__ or '').strip()}" for rule in declaration_rules.RULES]
     rules.insert(0, "* No list has an entry twice, and no two networks on a list overlap.")
     rules.append(
-        "* Every file that is named is on the controller and is what it should be; a key fits its certificate."
+        "* Every file that is named is on the controller and is what it should be; a key fits its certificate, which "
+        "is valid today and for every name that is declared."
     )
     rules += ["", "What is a warning only:", ""]
     rules += [f"* {(rule.__doc__ or '').strip()}" for rule in declaration_rules.DOUBTS]

@@ -10,6 +10,7 @@ wasn't is its default here, or None where there is no default.
 from __future__ import annotations
 
 import difflib
+import functools
 import re
 from collections.abc import Callable, Iterable, Iterator
 
@@ -17,6 +18,7 @@ from ...module_utils.values.addresses import Address, Network, is_public
 from ...module_utils.values.sentences import Unfit, listed, show
 from ..addresses import Addresses
 from . import files, schema
+from .certificates import check_certificate
 from .ownership import (
     addresses_have_one_owner,
     connectors_are_meant_to_be_missing,
@@ -356,20 +358,25 @@ DOUBTS: tuple[Callable[[Site, Problems], None], ...] = (
 """Rules that a sound declaration may break: what they note is a warning."""
 
 
-def files_are_good(tree: Node, problems: Problems) -> None:
-    """Every file that the declaration names is on the controller and is what it should be."""
-    certificates = [tree["certificate"]["file"], *(site["certificate_file"] for site in tree["websites"].value)]
-    looked_at: list[tuple[Node, Callable[[str], None]]] = [
-        (tree["exchange"]["ca_file"], files.check_authority_file),
-        (tree["certificate"]["authority_ca_file"], files.check_authority_file),
-        *((node, files.check_certificate_file) for node in certificates),
-    ]
-    for node, check_file in looked_at:
-        if node.value:
-            try:
-                check_file(node.value)
-            except Unfit as unfit:
-                problems.unfit(node.path, node.raw, unfit.text)
+def files_are_good(site: Site, problems: Problems) -> None:
+    """Every file that is named is on the controller and is what it should be; certificates are good for their names."""
+    tree = site.tree
+    for node in (tree["exchange"]["ca_file"], tree["certificate"]["authority_ca_file"]):
+        _file_is_good(node, problems, files.check_authority_file)
+    exchange = tree["certificate"]["file"], site.exchange_hostnames if site.declaration.https.enabled else ()
+    websites = ((one["certificate_file"], tuple(one["hostnames"].values)) for one in tree["websites"].value)
+    for node, names in (exchange, *websites):
+        _file_is_good(
+            node, problems, files.check_certificate_file, functools.partial(check_certificate, names=tuple(names))
+        )
+
+
+def _file_is_good(node: Node, problems: Problems, *checks: Callable[[str], None]) -> None:
+    try:
+        for check in checks if node.value else ():
+            check(node.value)
+    except Unfit as unfit:
+        problems.unfit(node.path, node.raw, unfit.text)
 
 
 def _are(names: list[str]) -> str:

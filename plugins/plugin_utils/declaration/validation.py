@@ -95,7 +95,7 @@ def _ruled(site: Site, problems: Problems) -> Checked:
 
 def _with_files(checked: Checked) -> list[Problem]:
     problems = Problems(checked.problems)
-    files_are_good(checked.site.tree, problems)
+    files_are_good(checked.site, problems)
     return problems.found
 
 

@@ -1,16 +1,24 @@
 """The certificate files that a declaration names: each kind of wrong file, and the sentence about it."""
 
+import datetime as dt
 import os
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from tools.declared import declared
 
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.declaration.validation import validate
 
 PLACES = ("certificate.file", "websites[0].certificate_file", "exchange.ca_file")
+
+
+NAMES = ("*.example.com", "autodiscover.example.org", "example.com")
 
 
 def openssl(*arguments: str) -> None:
@@ -25,6 +33,7 @@ def pem(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     for name in ("one", "two"):
         key, certificate = folder / f"{name}.key", folder / f"{name}.crt"
         openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", f"/CN={name}.example.com",
+                "-addext", f"subjectAltName={','.join(f'DNS:{one}' for one in NAMES)}",
                 "-keyout", str(key), "-out", str(certificate))  # fmt: skip
         texts |= {f"{name} key": key.read_text(), f"{name} certificate": certificate.read_text()}
     locked = folder / "locked.key"
@@ -46,6 +55,41 @@ def test_good_files(pem: dict[str, str], tmp_path: Path) -> None:
         assert problems("certificate.file", path) == []
         assert problems("websites[0].certificate_file", path) == []
     assert problems("exchange.ca_file", authority) == []
+
+
+@pytest.mark.parametrize("place", PLACES[:2])
+def test_a_certificate_is_good_today_and_for_its_names(place: str, tmp_path: Path) -> None:
+    """Each wrong in one way, with a key that fits."""
+    key, path = ec.generate_private_key(ec.SECP256R1()), tmp_path / "mail.pem"
+    today = dt.datetime.now(dt.UTC)
+    day = dt.timedelta(days=1)
+
+    def said(begins: dt.datetime, ends: dt.datetime, *names: str) -> list[str]:
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "mail.example.com")])
+        made = x509.CertificateBuilder().subject_name(subject).issuer_name(subject).public_key(key.public_key())
+        made = made.serial_number(1).not_valid_before(begins).not_valid_after(ends)
+        if names:
+            made = made.add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), False)
+        pem = serialization.Encoding.PEM
+        plain = serialization.NoEncryption()
+        path.write_bytes(
+            key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain)
+            + made.sign(key, hashes.SHA256()).public_bytes(pem)
+        )
+        return problems(place, path)
+
+    begin = f'mail_gateway.{place} is "{path}", whose certificate '
+    assert said(today - day, today + day, *NAMES) == []
+    assert said(today - 3 * day, today - day, *NAMES) == [f"{begin}expired on {today - day:%Y-%m-%d}; renew it."]
+    (sentence,) = said(today + day, today + 3 * day, *NAMES)
+    assert sentence.startswith(f"{begin}isn't valid before {today + day:%Y-%m-%d}")
+    missing = "autodiscover.example.org" if place == PLACES[0] else "example.com"
+    own = [name for name in NAMES if name != missing]
+    assert said(today - day, today + day, *own) == [
+        f"{begin}isn't for {missing} (it is for {own[0]} and {own[1]}); take another, or declare the names that it has."
+    ]
+    (sentence,) = said(today - day, today + day)
+    assert "(it has no alternative names at all)" in sentence
 
 
 def test_a_vaulted_file_is_left_to_whoever_has_the_password(tmp_path: Path) -> None:
