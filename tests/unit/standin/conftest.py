@@ -41,7 +41,7 @@ def standin(running: Standin) -> Standin:
     running.server.smtp.submissions.clear()
     running.set(*(item for pair in running.document().items() for item in pair))
     for kind in set(running.server.state().document) - set(running.document()):
-        running.set(kind, {} if kind.endswith("Settings") else [])
+        running.set(kind, {} if kind.endswith(("Settings", "InForce")) else [])
     # Sessions of the test before would count against its successor's limits.
     for _ in range(100):
         if not running.server.smtp.sessions:

@@ -565,7 +565,6 @@ def test_transport_goes_on_as_before_for_a_while(
     monkeypatch.setattr(time, "time", lambda: now() + 400)
     assert within(10, lambda: raw(25).banner == "220 relay")
     assert recipient(raw(25)).startswith("250")
-    standin.set("SettingsInForce", {})
 
 
 def test_a_stopped_service_listens_no_more(wired: tuple[Standin, Shell], raw: Callable[..., Dialogue]) -> None:
