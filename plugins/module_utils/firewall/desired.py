@@ -165,7 +165,7 @@ def _of_application(
 
 
 def _protocol(text: str, where: str) -> str:
-    name = PROTOCOLS.get(int(text), text) if text.isdecimal() else text.lower()
+    name = PROTOCOLS.get(int(text), text) if re.fullmatch(r"[0-9]{1,3}", text) else text.lower()
     if name in (*PROTOCOLS.values(), "any"):
         return name
     known = ", ".join(f"{name} ({number})" for number, name in sorted(PROTOCOLS.items()))
@@ -204,9 +204,10 @@ def _ports(given: Sequence[str], protocol: str, where: str) -> str:
 
 
 def _port(text: str, protocol: str, where: str) -> int:
-    if text.isdecimal() and 0 < int(text) < 65536:
+    if re.fullmatch(r"[0-9]{1,5}", text) and 0 < int(text) < 65536:
         return int(text)
-    if not text.isdecimal() and protocol in ("tcp", "udp"):
+    # getservbyname() has words of its own for what can't be a name.
+    if re.fullmatch(r"(?![0-9]+\Z)[A-Za-z0-9+._-]{1,64}", text) and protocol in ("tcp", "udp"):
         if text in SERVICES and protocol == "tcp":
             return SERVICES[text]
         try:

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-from .sentences import Unfit, kind, listed, show
+from .sentences import Hidden, Unfit, kind, listed, show
 
 _IDENTIFIER = re.compile(r"[a-z]([a-z0-9-]*[a-z0-9])?\Z")
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?\Z")
@@ -132,6 +132,8 @@ def read_lines(value: Any, expected: str, longest: int) -> str:
         raise Unfit(f"but must be {expected}, not a {kind(value)}")
     if len(value) > longest:
         raise Unfit(f"but must be {expected}, and this is a text of {len(value)} characters")
+    if "PRIVATE KEY" in value:
+        raise Hidden(f"but must be {expected}, and there is a private key in it; take it out, and use another one")
     if odd := next((one for one in value if not one.isprintable() and one not in "\n\t"), ""):
         raise Unfit(f"but must be {expected}, without characters that can't be seen (U+{ord(odd):04X})")
     return str(value)
