@@ -17,7 +17,7 @@ short_description: The account by which other gateways bring certificates
 author:
   - postern.mail_gateway contributors (@postern)
 description:
-  - Turns what the gateways told of themselves into C(sshd_sftp_accounts) for the role
+  - Turns what the gateways report of themselves into C(sshd_sftp_accounts) for the role
     P(postern.mail_gateway.sshd#role) - one account for SFTP alone, with the keys of the other gateways.
   - There is none where there are no other gateways.
 positional: inventory_hostname

@@ -219,7 +219,7 @@ def work(module: AnsibleModule, host: Fail2BanHost) -> dict[str, Any]:
     if due:
         activation.apply(wanted, changes)
         result["reloaded"] = True
-    elif not transaction.settled():
+    elif not transaction.committed():
         transaction.commit()
     if not starts:
         start_with_host(SERVICE, runner=host.run)

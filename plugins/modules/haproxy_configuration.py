@@ -251,7 +251,7 @@ class Configuration:
                 raise HostError("haproxy is not installed on this host; install the package first.")
             self.apply(loaded)
             result["reloaded"] = True
-        elif not self.transaction.settled():
+        elif not self.transaction.committed():
             self.transaction.commit()
         return result
 

@@ -19,7 +19,7 @@ description:
 options:
   state:
     description:
-      - V(armed) saves O(files) and arms the way back; it always changes.
+      - V(armed) saves O(files) and arms the rollback; it always changes.
       - V(disarmed) confirms the change that O(token) belongs to. Do that over a new connection (see the example),
         or it proves nothing.
       - V(rolled_back) goes back at once.
@@ -57,7 +57,7 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: The way back is armed
+- name: The rollback is armed
   postern.mail_gateway.rollback_guard:
     state: armed
     name: the network

@@ -103,7 +103,7 @@ def lineage_server(settings: Settings, name: str) -> str:
     return renewal_value(settings, name, "server")
 
 
-def settle_lineage(settings: Settings, name: str, leaf: Certificate, *, renews: bool) -> None:
+def schedule_renewal(settings: Settings, name: str, leaf: Certificate, *, renews: bool) -> None:
     """Tell certbot when to renew a lineage (ours to decide, as certbot before 4 counts thirty days), and whether.
 
     Other settings of the lineage, and the comments in its file, stay.

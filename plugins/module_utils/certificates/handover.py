@@ -103,7 +103,7 @@ class Handover:
         return f"it was sent, and isn't presented after {PATIENCE} seconds" if before else ""
 
     def receive(self) -> list[str]:
-        """Take what peers have put into the drop folder; return what was refused."""
+        """Take what peers have put into the upload folder; return what was refused."""
         said = []
         for name, content in take(Path(self.settings.drop)) if self.settings.drop else ():
             try:
@@ -161,7 +161,7 @@ def whole(content: bytes) -> tuple[bytes, dict[str, Any]]:
 
 
 def take(folder: Path) -> Iterator[tuple[str, bytes | str]]:
-    """Take the uploads out of the drop folder: name and content, or name and why it isn't taken.
+    """Take the uploads out of the upload folder: name and content, or name and why it isn't taken.
 
     The folder belongs to an account that others log on to, so nothing in it is believed: no link is followed, only
     plain files of a sensible size are read, and whatever is taken is gone afterwards.

@@ -92,7 +92,7 @@ class Installer:
             judge(bundle, self.wanted, self.settings)
             # The role haproxy replaces files below the same folder.
             with hold(self.settings, "certificates"), hold(self.settings, "haproxy"):
-                self.settle()
+                self.recover()
                 changed = self._install(bundle, origin)
         except HostError as refused:
             state.last_error = str(refused)
@@ -118,7 +118,7 @@ class Installer:
         """Tell whether the running HAProxy has loaded the file."""
         return bool(self._known_as())
 
-    def settle(self) -> None:
+    def recover(self) -> None:
         """Undo what a killed run left, so that the file is again what HAProxy presents."""
         self.new.unlink(missing_ok=True)
         if not os.path.lexists(self.old):

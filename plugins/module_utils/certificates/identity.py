@@ -51,22 +51,22 @@ def remembered(authorized_keys: str, known_hosts: str) -> dict[str, dict[str, An
 
 
 def known_identities(identities: Sequence[Mapping[str, Any]], host: str) -> dict[str, dict[str, Any]]:
-    """Return each gateway's ``public_key`` and ``host_keys``, as it has told them in this run.
+    """Return each gateway's ``public_key`` and ``host_keys``, as it reported them in this run.
 
     Of one that couldn't be asked it is what this host remembers, or else another one; empty where nobody does.
 
     :param identities: what the state ``identity`` returned, as a loop registers it.
     """
-    told: dict[str, Mapping[str, Any]] = {str(one.get("item")): one.get("identity") or {} for one in identities}
-    peers = [told[name].get("peers") or {} for name in sorted(told, key=lambda name: (name != host, name))]
+    reported: dict[str, Mapping[str, Any]] = {str(one.get("item")): one.get("identity") or {} for one in identities}
+    peers = [reported[name].get("peers") or {} for name in sorted(reported, key=lambda name: (name != host, name))]
 
     def known(name: str, key: str) -> Any:
-        sources = [told[name]] if told[name] else [one[name] for one in peers if name in one]
+        sources = [reported[name]] if reported[name] else [one[name] for one in peers if name in one]
         return next((source[key] for source in sources if source.get(key)), None)
 
     return {
         name: {"public_key": known(name, "public_key") or "", "host_keys": known(name, "host_keys") or []}
-        for name in told
+        for name in reported
     }
 
 

@@ -25,7 +25,7 @@ from .certbot import (
     lineage,
     lineage_server,
     refuse_foreign,
-    settle_lineage,
+    schedule_renewal,
 )
 from .handover import Handover
 from .haproxy_swap import Installer
@@ -88,7 +88,7 @@ class Renewal:
             raise HostError(f"certbot has no certificate '{name}' below {self.settings.lineages}.")
         changed = self.installer(name).install(pem, "issued", lineage_server(self.settings, name))
         leaf = bundle_from(pem).leaf
-        settle_lineage(self.settings, name, leaf, renews=self.settings.rank == 0)
+        schedule_renewal(self.settings, name, leaf, renews=self.settings.rank == 0)
         return changed
 
     def renew(self, *, now_all: bool = False) -> list[str]:
@@ -98,7 +98,7 @@ class Renewal:
         """
         said: list[str] = []
         for wanted in self.settings.certificates:
-            self._settle(wanted, said)
+            self._recover(wanted, said)
         if not now_all:
             said += self._certbot_renew()
         for wanted in self.settings.certificates:
@@ -134,7 +134,7 @@ class Renewal:
             state.last_error = ""
             write_state(self.settings, state)
 
-    def _settle(self, wanted: Wanted, said: list[str]) -> None:
+    def _recover(self, wanted: Wanted, said: list[str]) -> None:
         """Heal what an earlier run left, and tell certbot whose turn it is."""
         name = wanted.name
         self._try(said, partial(self.heal, name))
@@ -146,7 +146,7 @@ class Renewal:
             in_use = current is not None and current.leaf.fingerprint == leaf.fingerprint
             held = read_state(self.settings, name).held_until > time.time()
             # Where a peer's certificate is in use, certbot's own is out of date and nobody's business.
-            settle_lineage(self.settings, name, leaf, renews=in_use and self.settings.rank == 0 and not held)
+            schedule_renewal(self.settings, name, leaf, renews=in_use and self.settings.rank == 0 and not held)
 
     def _certbot_renew(self) -> list[str]:
         """Let certbot renew what it finds due, by our fraction of the lifetime or by the authority's word (ARI)."""

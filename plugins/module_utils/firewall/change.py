@@ -21,7 +21,7 @@ from .rules import listing
 from .ufw import CONF, DEFAULTS, USER_RULES, State, Ufw, connection, scratch
 
 UNIT = "ufw.service"
-SAVED = "filter-table.v{}"  # of the running firewall, for the way back
+SAVED = "filter-table.v{}"  # of the running firewall, for the rollback
 
 
 class Firewall:

@@ -221,7 +221,7 @@ class FileTransaction:
         """Tell whether an earlier run was cut short. Which files were in use meanwhile can't be known then."""
         return os.path.lexists(self.staging)
 
-    def settled(self) -> bool:
+    def committed(self) -> bool:
         """Tell whether the manifest names exactly this set and no staging folder is left."""
         return self.previous() == sorted(self._ours()) and not self.interrupted()
 

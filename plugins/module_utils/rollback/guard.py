@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The host's half of the rollback guard: a change that isn't confirmed over a new connection undoes itself.
 
-A module arms the guard before its change. From then on a timer on the host holds the way back, and so does a unit for
+A module arms the guard before its change. From then on a timer on the host holds the rollback, and so does a unit for
 the next boot; neither needs the module, Ansible or the controller any more. Disarming takes the token, which the
 controller gets with the module's result (see ``plugins/plugin_utils/guarded_action.py``).
 
@@ -127,7 +127,7 @@ class RollbackGuard:
         remove: Iterable[str | Path] = (),
         texts: Mapping[str, str] | None = None,
     ) -> None:
-        """Save the files (or that they aren't there) and arm the way back.
+        """Save the files (or that they aren't there) and arm the rollback.
 
         :param files: absolute paths of everything that the change writes or removes; no folders.
         :param commands: run after the files are back, each whatever became of the one before. Not at boot.
@@ -135,7 +135,7 @@ class RollbackGuard:
         :param remove: files that wait to be put in place, and folders that were made for them, the innermost first;
           folders go if nothing else is in them.
         :param texts: what the commands read, by name (see ``text_path``).
-        :raises HostError: another change waits for its confirmation, or there is no way back to be had (a full disk,
+        :raises HostError: another change waits for its confirmation, or there is no rollback to be had (a full disk,
           no systemd). Nothing was changed.
         """
         with rollback_program.locked(self.folder):
@@ -147,9 +147,9 @@ class RollbackGuard:
                 rollback_program.forget(self.folder)
                 self._tidy()
                 if isinstance(error, HostError):
-                    raise HostError(f"The way back can't be armed ({error}); nothing was changed.") from error
+                    raise HostError(f"The rollback can't be armed ({error}); nothing was changed.") from error
                 raise HostError(
-                    f"The way back can't be written below {self.folder} ({error.strerror}); nothing was changed."
+                    f"The rollback can't be written below {self.folder} ({error.strerror}); nothing was changed."
                 ) from error
 
     def text_path(self, name: str) -> Path:
@@ -261,8 +261,8 @@ class RollbackGuard:
             "before": [list(command) for command in before],
             "remove": remove,
         }
-        # The timer first: without armed.json it does nothing, and armed.json without it would be a way back that
-        # nobody takes. It counts monotonic time, which no change of the clock moves.
+        # The timer first: without armed.json it does nothing, and armed.json without it would be a rollback that
+        # nobody starts. It counts monotonic time, which no change of the clock moves.
         started = run(
             "systemd-run", "--quiet", f"--unit={TIMER}", f"--on-active={self.seconds}s",
             "--timer-property=AccuracySec=100ms", "--property=Type=oneshot", "--property=Restart=on-failure",

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 postern.mail_gateway contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The way back: puts saved files in place again and runs the commands that make them count.
+"""The rollback: puts saved files in place again and runs the commands that make them count.
 
 On the host a timer runs it as ``postern-rollback timeout FOLDER TOKEN``, and the next boot as ``postern-rollback boot
 FOLDER TOKEN``; each armed guard has a copy of its own, with all that it imports (``host/programs.py``). Every step may

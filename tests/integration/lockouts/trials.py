@@ -215,7 +215,7 @@ SSHD = [
     ),
     Trial(
         "sshd", "a full disk",
-        "The way back can't be written below /var/lib/postern/rollback .No space left on device.; nothing was changed",
+        "The rollback can't be written below /var/lib/postern/rollback .No space left on device.; nothing was changed",
         settings(MaxAuthTries=5),
         prepare="mkdir -p /var/lib/postern && mount -t tmpfs -o size=8k tmpfs /var/lib/postern && "
         "mkdir /var/lib/postern/rollback && head -c 8192 /dev/zero >/var/lib/postern/full; true",

@@ -232,9 +232,9 @@ def test_certbot_is_told_when_and_whose_turn_it_is(host: Host) -> None:
     path.write_text(text)
     for lifetime, minutes in ((90 * DAY, 43200), (6 * DAY, 2880), (120, 1)):
         leaf = bundle(lifetime).leaf
-        certbot.settle_lineage(host.settings, "mail", leaf, renews=False)
+        certbot.schedule_renewal(host.settings, "mail", leaf, renews=False)
         assert path.read_text().splitlines().count("autorenew = False") == 1
-        certbot.settle_lineage(host.settings, "mail", leaf, renews=True)
+        certbot.schedule_renewal(host.settings, "mail", leaf, renews=True)
         lines = path.read_text().splitlines()
         assert lines[0] == f"renew_before_expiry = {minutes} minutes"
         assert "\n".join(lines[1:]) + "\n" == text
@@ -259,7 +259,7 @@ def test_a_lineage_of_somebody_elses_is_neither_used_nor_changed_nor_deleted(
     path = renewal_conf(host, "mail", FOREIGN)
     host.lineage(pems["first"])
     assert certbot.lineage(host.settings, "mail") is None
-    certbot.settle_lineage(host.settings, "mail", bundle(90 * DAY).leaf, renews=True)
+    certbot.schedule_renewal(host.settings, "mail", bundle(90 * DAY).leaf, renews=True)
     renewal.Renewal(host.settings).heal("mail")
     called: list[tuple[str, ...]] = []
     monkeypatch.setattr(provision, "run", lambda *arguments, **_: called.append(arguments))

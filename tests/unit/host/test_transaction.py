@@ -138,7 +138,7 @@ def test_first_set(tmp_path: Path) -> None:
     assert found(tmp_path) == expected(OLD)
     assert manifest(tmp_path) == sorted(file.path for file in OLD)
     assert transaction.changes() == []
-    assert transaction.settled()
+    assert transaction.committed()
     assert sorted(path.name for path in tmp_path.iterdir()) == [MANIFEST, "certificates", "haproxy.cfg", "lists"]
 
 
@@ -334,7 +334,7 @@ def test_hostile_path_is_refused(tmp_path: Path, path: str) -> None:
 def test_one_file_has_one_name(tmp_path: Path, spelling: str) -> None:
     apply(tmp_path, [ManagedFile(spelling, b"a")])
     assert manifest(tmp_path) == ["lists/a.list"]
-    assert FileTransaction(tmp_path, [ManagedFile("lists/a.list", b"a")]).settled()
+    assert FileTransaction(tmp_path, [ManagedFile("lists/a.list", b"a")]).committed()
 
 
 @pytest.mark.parametrize(
@@ -414,7 +414,7 @@ def test_full_disk_while_staging_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_failing_disk_while_swapping_brings_everything_back(tmp_path: Path) -> None:
-    """At every single call; the way back needs no space on the disk."""
+    """At every single call; the rollback needs no space on the disk."""
     apply(tmp_path, OLD)
     before = found(tmp_path)
     count = 0
@@ -521,7 +521,7 @@ def test_killed_at_every_call(way: str) -> None:
             wanted = NEW if number % 2 else third
             transaction = apply(root, wanted, [kept.path])
             assert found(root) == expected(wanted) | others
-            assert transaction.settled()
+            assert transaction.committed()
             assert not (root / STAGING).exists()
     assert number > 40
 
@@ -536,10 +536,10 @@ def test_kill_is_noticed_by_the_next_run(tmp_path: Path) -> None:
     following = FileTransaction(tmp_path, NEW)
     assert following.changes() == []
     assert following.interrupted()
-    assert not following.settled()
+    assert not following.committed()
     following.commit()
     assert not following.interrupted()
-    assert following.settled()
+    assert following.committed()
 
 
 NAMES = ("haproxy.cfg", "a", "old/a", "lists/a", "lists/b", "lists/deep/c", "certificates/d.pem", "e.map")
@@ -577,7 +577,7 @@ def test_any_sets_and_any_kill_end_in_the_wanted_set(
         whole_or_nothing(root, expected(old), expected(new), expected([stranger, *unwanted]))
         transaction = apply(root, third, sorted(kept))
         assert found(root) == expected([stranger, *unwanted, *third])
-        assert transaction.settled()
+        assert transaction.committed()
         assert transaction.changes() == []
         assert not (root / STAGING).exists()
         # What was kept was ours, and goes with the set that no longer has it.

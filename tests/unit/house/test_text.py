@@ -15,6 +15,7 @@ OUT_OF_PLACE = {
     r"(?i)\bissue\s+#?\d|(?<![&\w/])#[0-9]{1,3}\b(?![0-9a-fA-F;])": "the number of an issue",
     r"\b(TOD[O]|FIXM[E]|XX[X])\b": "unfinished work",
     r"(?i)\b(sub-?agen[t]s?|(the|my) brie[f]|working contrac[t]|chatb[o]ts?)\b": "a word about how it was made",
+    r"(?i)\b(way[ ]bac[k]|drop[ ]folde[r]|tries[ ]password[s]|wishe[s])\b": "a word of our own for what has a name",
 }
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#{1,6}\s+(.*?)\s*#*$", re.MULTILINE)
@@ -55,6 +56,7 @@ def test_nothing_is_out_of_place(root: Path, project_files: list[Path]) -> None:
         "# TOD" + "O later",
         "https://regist" + "ry.example/simple",
         "(#" + "17)",
+        "arm the way " + "back",
     ],
 )
 def test_what_is_out_of_place_is_found(line: str) -> None:

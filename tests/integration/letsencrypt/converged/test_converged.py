@@ -190,7 +190,7 @@ def test_the_account_for_certificates_can_do_nothing_else(lab: Lab) -> None:
     assert "Host key verification failed" in refused.stderr
 
 
-# In gw2's drop folder, by the account that peers log on to, and what the receiver says of it.
+# In gw2's upload folder, by the account that peers log on to, and what the receiver says of it.
 HOSTILE = (
     ("ln -s /etc/shadow new; mv -T new mail.pem", "it is a link or can't be opened"),
     ("ln -s /etc/haproxy/certificates/mail.pem new; mv -T new mail.pem", "it is a link or can't be opened"),
