@@ -25,7 +25,6 @@ from ..plugin_utils.exchange.plan import make_plan
 from ..plugin_utils.exchange.questions import queries, standard_input
 from ..plugin_utils.exchange.recording import record
 from ..plugin_utils.exchange.refusals import Refused
-from ..plugin_utils.exchange.service_addresses import ADAPTER
 
 PAUSE = 5
 """Seconds between two looks at a change that doesn't show yet."""
@@ -35,16 +34,6 @@ ARGUMENTS: dict[str, Any] = {
     "server": {"type": "str", "default": ""},
     "session": {"type": "str", "choices": ["remote", "management_shell", "present"], "default": "remote"},
     **arguments(),
-    "edge_traversal_ports": {"type": "list", "elements": "int", "default": []},
-    "direct_return": {
-        "type": "dict",
-        "options": {
-            "addresses": {"type": "list", "elements": "str", "default": []},
-            "adapter": {"type": "str", "default": ADAPTER},
-            "interfaces": {"type": "list", "elements": "str", "default": []},
-            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-        },
-    },
     "organization_settings": {"type": "bool", "default": True},
     "confirm_timeout": {"type": "int", "default": 120},
     "record": {"type": "str", "default": ""},

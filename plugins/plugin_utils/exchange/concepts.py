@@ -9,7 +9,7 @@ A kind is data. What it reads, makes, changes and removes is the same for all of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -113,6 +113,33 @@ class Effect:
     component: str = ""
     of: tuple[str, ...] = ()
     warning: str = ""
+
+
+@dataclass(frozen=True)
+class WindowsKind:
+    """Something of Windows that is set step by step, each by a cmdlet of its own; it is planned in a file of its own.
+
+    ``options`` are what the action takes for it.
+    """
+
+    variable: str
+    get: Call
+    steps: tuple[Call, ...]
+    options: Mapping[str, Any]
+
+    @property
+    def argument(self) -> str:
+        """The action's argument, which is the role's variable without the role's name."""
+        return self.variable.removeprefix("exchange_")
+
+    @property
+    def calls(self) -> tuple[Call, ...]:
+        """Every cmdlet of it."""
+        return (self.get, *self.steps)
+
+    def specification(self) -> dict[str, Any]:
+        """What the action takes for it."""
+        return dict(self.options)
 
 
 Rule = Callable[["DesiredObject", "Sequence[Change]", "Server"], "Iterable[str]"]

@@ -16,16 +16,30 @@ from dataclasses import dataclass
 
 from ...module_utils.values.sentences import listed, show
 from .actual import Interface, Server
+from .kinds.windows import (
+    ADD_ADDRESS,
+    BIND,
+    DIRECT_RETURN,
+    DISABLE,
+    INSTALL,
+    REMOVE_ADDRESS,
+    SET_DNS,
+    SET_INTERFACE,
+    SET_NETBIOS,
+    SET_WEAK_HOST,
+    UNINSTALL,
+)
 from .listeners import SERVER_PORTS, Listener
 from .neighbourhood import Neighbourhood
-from .operations import Difference, Operation, Plan
+from .operations import Difference, Operation, Phase, Plan, step
 from .ranges import one_address
-from .service_addresses import DIRECT_RETURN, DesiredDirectReturn
+from .service_addresses import DesiredDirectReturn
 
 DEVICE = r"ROOT\POSTERN\0000"
 """The id of the device that is made from here. There can be one device of an id, so that there is never a second
 adapter; and by it the adapter is known, whatever it is called."""
 
+_PATH = DIRECT_RETURN.variable
 _DRIVER = "Microsoft KM-TEST Loopback Adapter"
 _IPV4 = "ms_tcpip"
 _METRIC = 254
@@ -55,7 +69,7 @@ def plan_direct_return(
     if len(found) > 1:
         names = listed(show(entry.name) for entry in found)
         problems.append(
-            f"{server.name} has two loopback adapters that {DIRECT_RETURN} may mean, {names}; rename or remove one."
+            f"{server.name} has two loopback adapters that {_PATH} may mean, {names}; rename or remove one."
         )
         return
     adapter = found[0] if found else None
@@ -85,7 +99,7 @@ def _loopback(desired: DesiredDirectReturn, server: Server, problems: list[str])
             found.append(entry)
         elif named and desired.present:
             problems.append(
-                f"{DIRECT_RETURN}.adapter is {show(desired.adapter)}, which is an adapter of {server.name} that is no "
+                f"{_PATH}.adapter is {show(desired.adapter)}, which is an adapter of {server.name} that is no "
                 "loopback adapter; give another name."
             )
     return found
@@ -95,7 +109,7 @@ def _check_addresses(
     desired: DesiredDirectReturn, server: Server, adapter: Interface | None, problems: list[str]
 ) -> None:
     problems += [
-        f"{DIRECT_RETURN}.addresses[{index}] is {address}, which the network adapter {show(entry.name)} of "
+        f"{_PATH}.addresses[{index}] is {address}, which the network adapter {show(entry.name)} of "
         f"{server.name} has already; take it off there, or out here."
         for index, address in enumerate(desired.addresses)
         for entry in server.interfaces
@@ -115,7 +129,7 @@ def _lan(
     if desired.interfaces:
         if desired.present:
             problems += [
-                f"{DIRECT_RETURN}.interfaces[{index}] is {show(name)}, but {server.name} has no such network adapter "
+                f"{_PATH}.interfaces[{index}] is {show(name)}, but {server.name} has no such network adapter "
                 f"with an IPv4 address; {_which(others)}."
                 for index, name in enumerate(desired.interfaces)
                 if name.lower() not in by_name
@@ -125,7 +139,7 @@ def _lan(
     if known or len(others) == 1:
         return known or others
     problems.append(
-        f"{DIRECT_RETURN}.interfaces doesn't say by which network adapter of {server.name} mail comes, and none has an "
+        f"{_PATH}.interfaces doesn't say by which network adapter of {server.name} mail comes, and none has an "
         f"address of exchange_server_addresses; {_which(others)}."
     )
     return []
@@ -142,13 +156,12 @@ def _which(others: Sequence[Interface]) -> str:
 
 def _bring(desired: DesiredDirectReturn, adapter: Interface | None, lan: Iterable[Interface], plan: Plan) -> None:
     changes = [setting for setting in _settings(desired, adapter) if setting.before != setting.after]
-    plan.operations += [setting.operation for setting in changes]
+    operations = [setting.operation for setting in changes]
     before = tuple(line for setting in changes for line in setting.before)
     after = tuple(line for setting in changes for line in setting.after)
     if changes:
         plan.differences.append(Difference(_title(desired.adapter), None if adapter is None else before, after))
-    # Last: from here on packets come in.
-    _set_weak_receive((entry for entry in lan if not entry.weak_receive), True, plan)
+    plan.add(operations + _set_weak_receive((entry for entry in lan if not entry.weak_receive), True, plan))
 
 
 def _settings(desired: DesiredDirectReturn, now: Interface | None) -> Iterator[_Setting]:
@@ -158,45 +171,41 @@ def _settings(desired: DesiredDirectReturn, now: Interface | None) -> Iterator[_
     an adapter that has an address.
     """
     name, title = desired.adapter, _title(desired.adapter)
-    alias = {"InterfaceAlias": name}
     yield _presence(desired, now)
     yield _Setting(
         tuple(f"bound: {component}" for component in sorted(now.bindings)) if now else (),
         (f"bound: {_IPV4}",),
-        Operation("Set-AdapterBinding", {"Name": name, "ComponentID": _IPV4}, f"{title} is bound to IPv4 alone"),
+        step(BIND, name, {"ComponentID": _IPV4}, f"{title} is bound to IPv4 alone"),
     )
     yield _Setting(
         (f"metric: {'automatic' if now.automatic_metric else now.metric or 'none'}", f"DHCP: {_on(now.dhcp)}")
         if now
         else (),
         (f"metric: {_METRIC}", "DHCP: off"),
-        Operation(
-            "Set-NetIPInterface",
-            {
-                **alias,
-                "AddressFamily": "IPv4",
-                "AutomaticMetric": "Disabled",
-                "InterfaceMetric": _METRIC,
-                "Dhcp": "Disabled",
-            },
+        step(
+            SET_INTERFACE,
+            name,
+            {"AutomaticMetric": "Disabled", "InterfaceMetric": _METRIC, "Dhcp": "Disabled"},
             f"{title} has the metric {_METRIC} and no DHCP",
         ),
     )
     yield _Setting(
         (f"registration in DNS: {_on(now.registers)}",) if now else (),
         ("registration in DNS: off",),
-        Operation(
-            "Set-DnsClient",
-            {**alias, "RegisterThisConnectionsAddress": False, "UseSuffixWhenRegistering": False},
+        step(
+            SET_DNS,
+            name,
+            {"RegisterThisConnectionsAddress": False, "UseSuffixWhenRegistering": False},
             f"{title} isn't registered in DNS",
         ),
     )
     yield _Setting(
         (f"weak host send: {_on(now.weak_send)}", f"weak host receive: {_on(now.weak_receive)}") if now else (),
         ("weak host send: on", "weak host receive: on"),
-        Operation(
-            "Set-WeakHost",
-            {**alias, "WeakHostSend": "Enabled", "WeakHostReceive": "Enabled"},
+        step(
+            SET_WEAK_HOST,
+            name,
+            {"WeakHostSend": "Enabled", "WeakHostReceive": "Enabled"},
             f"weak host send and receive are on for {title}",
         ),
     )
@@ -204,13 +213,12 @@ def _settings(desired: DesiredDirectReturn, now: Interface | None) -> Iterator[_
     yield _Setting(
         (f"NetBIOS: {_netbios(now.netbios)}",) if now else (),
         (f"NetBIOS: {_netbios(_NETBIOS_OFF)}",),
-        Operation("Set-NetbiosOption", {**alias, "Option": _NETBIOS_OFF}, f"NetBIOS is off for {title}"),
+        step(SET_NETBIOS, name, {"Option": _NETBIOS_OFF}, f"NetBIOS is off for {title}"),
     )
 
 
 def _presence(desired: DesiredDirectReturn, now: Interface | None) -> _Setting:
     """There is an adapter, by its name, and at work."""
-    parameters = {"Name": desired.adapter, "DeviceID": DEVICE}
     before, after, words = [], [], []
     if now is None:
         after.append(f"driver: {_DRIVER}")
@@ -224,7 +232,7 @@ def _presence(desired: DesiredDirectReturn, now: Interface | None) -> _Setting:
         after.append("state: enabled")
         words.append("is enabled")
     what = f"{_title(desired.adapter)} {' and '.join(words)}"
-    return _Setting(tuple(before), tuple(after), Operation("Install-LoopbackAdapter", parameters, what))
+    return _Setting(tuple(before), tuple(after), step(INSTALL, desired.adapter, {"DeviceID": DEVICE}, what))
 
 
 def _addresses(desired: DesiredDirectReturn, now: Interface | None) -> Iterator[_Setting]:
@@ -236,9 +244,10 @@ def _addresses(desired: DesiredDirectReturn, now: Interface | None) -> Iterator[
         yield _Setting(
             (_address_line(now, address),) if now is not None and address in now.addresses else (),
             (f"address: {address}/{prefix}, skipped as source",),
-            Operation(
-                "Set-LoopbackAddress",
-                {"InterfaceAlias": desired.adapter, "IPAddress": str(address), "PrefixLength": prefix},
+            step(
+                ADD_ADDRESS,
+                desired.adapter,
+                {"IPAddress": str(address), "PrefixLength": prefix},
                 f"{title} has the address {address}/{prefix}",
             ),
         )
@@ -249,24 +258,23 @@ def _address_line(now: Interface, address: ipaddress.IPv4Address) -> str:
     return f"address: {address}/{now.addresses[address]}{end}"
 
 
-def _removal(adapter: str, address: ipaddress.IPv4Address) -> Operation:
-    parameters = {"InterfaceAlias": adapter, "IPAddress": str(address), "Confirm": False}
-    return Operation("Remove-NetIPAddress", parameters, f"{_title(adapter)} hasn't the address {address} any more")
+def _removal(adapter: str, address: ipaddress.IPv4Address, phase: Phase = Phase.MAKE) -> Operation:
+    what = f"{_title(adapter)} hasn't the address {address} any more"
+    return step(REMOVE_ADDRESS, adapter, {"IPAddress": str(address)}, what, phase)
 
 
-def _set_weak_receive(entries: Iterable[Interface], on: bool, plan: Plan) -> None:
+def _set_weak_receive(entries: Iterable[Interface], on: bool, plan: Plan) -> list[Operation]:
+    """First when it goes and last when it comes: from then on packets come in."""
+    operations = []
     for entry in entries:
         title = _title(entry.name)
-        plan.operations.append(
-            Operation(
-                "Set-WeakHost",
-                {"InterfaceAlias": entry.name, "WeakHostReceive": "Enabled" if on else "Disabled"},
-                f"weak host receive is {_on(on)} for {title}",
-            )
-        )
+        state, phase = ("Enabled", Phase.GRANT) if on else ("Disabled", Phase.WITHDRAW)
+        what = f"weak host receive is {_on(on)} for {title}"
+        operations.append(step(SET_WEAK_HOST, entry.name, {"WeakHostReceive": state}, what, phase))
         plan.differences.append(
             Difference(title, (f"weak host receive: {_on(not on)}",), (f"weak host receive: {_on(on)}",))
         )
+    return operations
 
 
 def _title(adapter: str) -> str:
@@ -294,7 +302,7 @@ def _warn(
         if binding.version == 4 and binding.port == port
     }
     plan.warnings += [
-        f"No receive connector of {server.name} takes connections to {address}:{port}, an address of {DIRECT_RETURN}; "
+        f"No receive connector of {server.name} takes connections to {address}:{port}, an address of {_PATH}; "
         f"let one listen on 0.0.0.0:{port}."
         for address in desired.addresses
         if not local & {0, int(address)}
@@ -303,7 +311,7 @@ def _warn(
     if any(not entry.weak_receive for entry in lan):
         plan.warnings += [
             f"Weak host receive is on for the network adapter {show(entry.name)} of {server.name} too, which isn't "
-            f"one of {DIRECT_RETURN}.interfaces; switch it off there if nothing else needs it."
+            f"one of {_PATH}.interfaces; switch it off there if nothing else needs it."
             for entry in server.interfaces
             if entry.weak_receive and not entry.loopback and entry not in lan
         ]
@@ -316,6 +324,7 @@ def _withdraw(adapter: Interface, lan: Sequence[Interface], server: Server, plan
     """Switch off and remove. The adapter is last, since by it the next run finds what one that was cut short left."""
     title = _title(adapter.name)
     weak = [entry for entry in lan if entry.weak_receive]
+    operations = []
     others = [entry.name for entry in server.interfaces if entry.loopback and entry is not adapter and entry.addresses]
     if weak and others:
         plan.warnings.append(
@@ -323,15 +332,15 @@ def _withdraw(adapter: Interface, lan: Sequence[Interface], server: Server, plan
             f"loopback adapter {listed(map(show, others))} has addresses too; switch it off if they don't need it."
         )
     else:
-        _set_weak_receive(weak, False, plan)
+        operations = _set_weak_receive(weak, False, plan)
     addresses = sorted(adapter.addresses)
-    plan.operations += [_removal(adapter.name, address) for address in addresses]
+    operations += [_removal(adapter.name, address, Phase.REMOVE) for address in addresses]
     lines = tuple(_address_line(adapter, address) for address in addresses)
     if _is_ours(adapter):
-        plan.operations.append(Operation("Uninstall-LoopbackAdapter", {"DeviceID": DEVICE}, f"{title} is gone"))
+        operations.append(step(UNINSTALL, DEVICE, {}, f"{title} is gone", Phase.REMOVE))
         plan.differences.append(Difference(title, (f"driver: {_DRIVER}", *lines), None))
     else:
-        parameters = {"Name": adapter.name, "Confirm": False}
         what = f"{title} is disabled (it wasn't made from here, so that it isn't removed)"
-        plan.operations.append(Operation("Disable-NetAdapter", parameters, what))
+        operations.append(step(DISABLE, adapter.name, {}, what, Phase.REMOVE))
         plan.differences.append(Difference(title, (*lines, "state: enabled"), ("state: disabled",)))
+    plan.add(operations)

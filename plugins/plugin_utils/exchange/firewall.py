@@ -11,7 +11,8 @@ from typing import Any
 from ...module_utils.values.sentences import listed
 from .actual import Server
 from .desired import Desired
-from .operations import Difference, Operation, Plan
+from .kinds.windows import ALLOW_EDGE_TRAVERSAL
+from .operations import Difference, Plan, step
 
 CLIENT_PORTS = frozenset(("110", "143", "993", "995"))
 _CLIENT_PROGRAMS = ("microsoft.exchange.imap4", "microsoft.exchange.pop3")
@@ -53,11 +54,5 @@ def plan_edge_traversal(desired: Desired, server: Server, plan: Plan, problems: 
                 "change it there, or empty exchange_edge_traversal_ports."
             )
             continue
-        plan.operations.append(
-            Operation(
-                "Set-NetFirewallRule",
-                {"Name": rule["Name"], "EdgeTraversalPolicy": "Allow"},
-                f"{title} allows edge traversal",
-            )
-        )
+        plan.add([step(ALLOW_EDGE_TRAVERSAL, str(rule["Name"]), {}, f"{title} allows edge traversal")])
         plan.differences.append(Difference(title, (f"edge traversal: {policy}",), ("edge traversal: Allow",)))

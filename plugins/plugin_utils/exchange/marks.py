@@ -80,7 +80,8 @@ def _remembering(kind: Kind, mark: Mark, properties: Mapping[str, Wanted], raw: 
         items = without_stale
     wanted[entry.name] = items
     kept = items.resulting(actual) & (ours | (items.add - actual))
-    record = f"[postern.mail_gateway added {', '.join(str(item) for item in sorted(kept))}]" if kept else ""
+    names = ", ".join(str(entry.type.write_one(item)) for item in sorted(kept))
+    record = f"[postern.mail_gateway added {names}]" if kept else ""
     text = _text(mark, raw)
     if record or _ADDED.search(text):
         wanted[mark.property] = _marking(kind, mark, properties, _ADDED.sub("", text), record)

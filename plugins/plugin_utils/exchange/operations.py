@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
+from .concepts import Call
+
 
 class Phase(IntEnum):
     """When an operation of a kind has its turn.
@@ -39,6 +41,11 @@ class Operation:
     always: bool = False
     connector: str = ""
     phase: Phase = Phase.MAKE
+
+
+def step(call: Call, of: str, parameters: Mapping[str, Any], what: str, phase: Phase = Phase.MAKE) -> Operation:
+    """A call about something that has this name, with what it is always told."""
+    return Operation(call.name, {call.by: of, **parameters, **dict(call.always)}, what, phase=phase)
 
 
 @dataclass(frozen=True)

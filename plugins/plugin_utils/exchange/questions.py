@@ -15,6 +15,7 @@ from .desired import Desired
 from .kinds import KINDS
 from .kinds.mail_access import CERTIFICATE_NAME
 from .kinds.receive_connectors import own_bindings
+from .kinds.windows import DIRECT_RETURN, EDGE_TRAVERSAL
 
 _INTERFACE = (
     "Name",
@@ -60,11 +61,11 @@ def queries(desired: Desired) -> list[dict[str, Any]]:
         of_rules = ["Name", "DisplayName", "Direction", "LocalPort", "Program"]
         of_rules += ["EdgeTraversalPolicy", "PolicyStoreSourceType"]
         ports = {"LocalPort": sorted(map(str, desired.edge_traversal_ports))}
-        found.append(_query(FIREWALL, "Get-LocalPortFirewallRule", of_rules, ports))
+        found.append(_query(FIREWALL, EDGE_TRAVERSAL.get, of_rules, ports))
     if any(own_bindings(one) for one in desired.objects):
         found.append(_query(ADDRESSES, "Get-HostAddress", ["IPAddress"]))
     if desired.direct_return is not None:
-        found.append(_query(INTERFACES, "Get-HostInterface", list(_INTERFACE)))
+        found.append(_query(INTERFACES, DIRECT_RETURN.get, list(_INTERFACE)))
     return found
 
 

@@ -13,16 +13,13 @@ from typing import Any
 
 from ...module_utils.values.addresses import read_address
 from ...module_utils.values.sentences import Unfit
+from .kinds.windows import DEFAULT_ADAPTER, DIRECT_RETURN
 from .neighbourhood import Neighbourhood
 from .ranges import one_address
 from .refusals import Reader
 
 # What Windows allows in no connection's name, and the brackets, which cmdlets take for a pattern.
 _FORBIDDEN_IN_ADAPTERS = re.compile(r'[\x00-\x1f\x7f\\/:*?"<>|[\]]')
-
-DIRECT_RETURN = "exchange_direct_return"
-ADAPTER = "Direct server return"
-"""The loopback adapter's name where nobody gives another one."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +31,7 @@ class DesiredDirectReturn:
 
     present: bool
     addresses: Mapping[ipaddress.IPv4Address, int]
-    adapter: str = ADAPTER
+    adapter: str = DEFAULT_ADAPTER
     interfaces: tuple[str, ...] = ()
 
 
@@ -59,13 +56,13 @@ def read_direct_return(
                 raise Unfit(text)
             addresses[address] = prefix
         except Unfit as unfit:
-            reader.unfit(f"{DIRECT_RETURN}.addresses[{index}]", entry, unfit)
+            reader.unfit(f"{DIRECT_RETURN.variable}.addresses[{index}]", entry, unfit)
     if present and not entries:
-        reader.note(f"{DIRECT_RETURN}.addresses", "is empty; name the service addresses, or say state: absent")
-    adapter = value.get("adapter", ADAPTER)
+        reader.note(f"{DIRECT_RETURN.variable}.addresses", "is empty; name the service addresses, or say state: absent")
+    adapter = value.get("adapter", DEFAULT_ADAPTER)
     if _FORBIDDEN_IN_ADAPTERS.search(adapter) or adapter != adapter.strip() or not 0 < len(adapter) <= 64:
         text = 'but must be 1 to 64 characters without any of \\ / : * ? " < > | [ ], and without spaces around it'
-        reader.unfit(f"{DIRECT_RETURN}.adapter", adapter, Unfit(text))
+        reader.unfit(f"{DIRECT_RETURN.variable}.adapter", adapter, Unfit(text))
     return DesiredDirectReturn(present, addresses, adapter, _interfaces(reader, value.get("interfaces") or (), adapter))
 
 
@@ -88,7 +85,7 @@ def _service_address(entry: Any) -> tuple[ipaddress.IPv4Address, int]:
 def _interfaces(reader: Reader, entries: Iterable[str], adapter: str) -> tuple[str, ...]:
     found: list[str] = []
     for index, entry in enumerate(entries):
-        path = f"{DIRECT_RETURN}.interfaces[{index}]"
+        path = f"{DIRECT_RETURN.variable}.interfaces[{index}]"
         if not entry.strip():
             reader.unfit(path, entry, Unfit("but must be the name of a network adapter, such as Ethernet"))
         elif entry.lower() == adapter.lower():

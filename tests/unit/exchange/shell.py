@@ -21,6 +21,8 @@ SESSION = Path(__file__).parent / "session"
 class Windows:
     """A host with the fake session: a file of state, and what was called."""
 
+    modules = str(SESSION)
+
     def __init__(self, folder: Path, **state: Any) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.file = folder / "state.json"
@@ -66,7 +68,7 @@ class Windows:
             timeout=120,
             env={
                 **os.environ,
-                "PSModulePath": str(SESSION),
+                "PSModulePath": self.modules,
                 "FAKE_EXCHANGE": str(self.file),
                 "COMPUTERNAME": self.name,
             },

@@ -15,8 +15,10 @@ from shell import Action, over_python
 
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.desired import read_desired
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.direct_return import DEVICE
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.kinds.windows import (
+    DEFAULT_ADAPTER as ADAPTER,
+)
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.refusals import Refused
-from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.service_addresses import ADAPTER
 
 VIP = "203.0.113.10"
 DESIRED: dict[str, Any] = {"addresses": [VIP]}

@@ -19,8 +19,10 @@ from shell import Action
 
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange import scripts
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.direct_return import DEVICE
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.kinds.windows import (
+    DEFAULT_ADAPTER as ADAPTER,
+)
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.refusals import Refused
-from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.service_addresses import ADAPTER
 from powershell import find_or_skip
 from probes.direct_return import KINDS
 from standin.fresh import adapter, fresh

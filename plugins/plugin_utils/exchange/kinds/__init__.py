@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..concepts import Kind
+from ..concepts import Kind, WindowsKind
 from .client_access import CLIENT_ACCESS_SERVICE, OUTLOOK_PROVIDER
 from .mail_access import IMAP, POP
 from .organization import ORGANIZATION_CONFIG, TRANSPORT_CONFIG
 from .receive_connectors import RECEIVE_CONNECTOR
 from .transport import FRONTEND_TRANSPORT, TRANSPORT
+from .windows import DIRECT_RETURN, EDGE_TRAVERSAL
 
 KINDS: tuple[Kind, ...] = (
     RECEIVE_CONNECTOR,
@@ -31,7 +32,11 @@ KINDS: tuple[Kind, ...] = (
 )
 """In the order in which they are planned and applied."""
 
+WINDOWS: tuple[WindowsKind, ...] = (EDGE_TRAVERSAL, DIRECT_RETURN)
+"""What of Windows goes with them; each is planned in a file of its own."""
+
 
 def arguments() -> dict[str, Any]:
     """What the action takes for all of them."""
-    return {kind.argument: kind.specification() for kind in KINDS}
+    every: tuple[Kind | WindowsKind, ...] = (*KINDS, *WINDOWS)
+    return {kind.argument: kind.specification() for kind in every}
