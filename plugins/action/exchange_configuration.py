@@ -20,7 +20,7 @@ from ..plugin_utils.exchange import scripts
 from ..plugin_utils.exchange.actual import Answer, Server, error_sentence, read_answer, read_server
 from ..plugin_utils.exchange.desired import Desired, accounts_of, read_desired
 from ..plugin_utils.exchange.kinds import arguments
-from ..plugin_utils.exchange.operations import Operation, Plan
+from ..plugin_utils.exchange.operations import Operation, Phase, Plan
 from ..plugin_utils.exchange.plan import make_plan
 from ..plugin_utils.exchange.questions import queries, standard_input
 from ..plugin_utils.exchange.recording import record
@@ -80,7 +80,7 @@ class ActionModule(ActionBase):
         plan = make_plan(desired, server)
         result = {
             "changed": bool(plan.operations),
-            "operations": [operation.what for operation in plan.operations],
+            "operations": [operation.what for operation in (*plan.due, *plan.waiting)],
             "connections": plan.connections,
             "server": {"name": server.name, "version": server.version, "build": server.build},
             "back_pressure": server.pressure,
@@ -95,11 +95,14 @@ class ActionModule(ActionBase):
             }
         if not plan.operations or self._task.check_mode:
             return result
-        self._apply(question, answer, plan, server)
-        self._confirm(question, desired, arguments["confirm_timeout"])
+        self._apply(question, answer, plan.due, server)
+        answer, rest = self._confirm(question, desired, arguments["confirm_timeout"], bool(plan.waiting))
+        if rest.operations:
+            self._apply(question, answer, rest.due, server)
+            self._confirm(question, desired, arguments["confirm_timeout"])
         return result
 
-    def _apply(self, question: Mapping[str, Any], answer: Answer, plan: Plan, server: Server) -> None:
+    def _apply(self, question: Mapping[str, Any], answer: Answer, due: list[Operation], server: Server) -> None:
         done = self._ask(
             {
                 **question,
@@ -112,7 +115,7 @@ class ActionModule(ActionBase):
                         "always": operation.always,
                         "connector": operation.connector,
                     }
-                    for operation in plan.operations
+                    for operation in due
                 ],
             },
             applying=True,
@@ -121,7 +124,7 @@ class ActionModule(ActionBase):
             raise Refused(
                 [f"{server.name} was changed by somebody else after it was read; nothing was changed here, run again."]
             )
-        outcomes = list(zip(plan.operations, done["operations"], strict=True))
+        outcomes = list(zip(due, done["operations"], strict=True))
         failed = [(operation, outcome) for operation, outcome in outcomes if outcome["state"] == "failed"]
         if failed:
             first, outcome = failed[0]
@@ -138,26 +141,24 @@ class ActionModule(ActionBase):
             )
             raise Refused(sentences)
 
-    def _confirm(self, question: Mapping[str, Any], desired: Desired, timeout: int) -> None:
-        """Read again, until nothing differs or the time is over; what differs then is an error that says what."""
+    def _confirm(
+        self, question: Mapping[str, Any], desired: Desired, timeout: int, proving: bool = False
+    ) -> tuple[Answer, Plan]:
+        """Read again, until nothing differs or the time is over; what differs then is an error that says what.
+
+        :param proving: what waits for the proof may still differ.
+        """
         end = time.monotonic() + timeout
-        plan = make_plan(desired, read_server(self._ask(question), desired))
-        while plan.operations and time.monotonic() < end:
+        while True:
+            answer = self._ask(question)
+            plan = make_plan(desired, read_server(answer, desired))
+            if not plan.operations or (proving and plan.due[0].phase is Phase.AFTER_PROOF):
+                return answer, plan
+            if time.monotonic() >= end:
+                raise Refused(_differing(plan, timeout))
             titles = listed(dict.fromkeys(difference.title for difference in plan.differences))
             Display().display(f"The change doesn't show everywhere yet; waiting for {titles}.")
             time.sleep(PAUSE)
-            plan = make_plan(desired, read_server(self._ask(question), desired))
-        if plan.operations:
-            sentences = []
-            for difference in plan.differences:
-                found = sorted(set(difference.before or ()) - set(difference.after or ()))
-                wanted = sorted(set(difference.after or ()) - set(difference.before or ()))
-                sentences.append(
-                    f"{difference.title} isn't as it should be {timeout} seconds after the change: found "
-                    f"{'; '.join(found) or 'nothing'}, wanted {'; '.join(wanted) or 'nothing'}; somebody else changes "
-                    "it too, or Exchange doesn't take the value as it is written."
-                )
-            raise Refused(sentences)
 
     def _ask(self, question: Mapping[str, Any], applying: bool = False) -> Answer:
         """One call of win_shell.
@@ -197,6 +198,20 @@ def _record(arguments: Mapping[str, Any], question: Mapping[str, Any], answer: A
     versions = {"ansible_core": ansible_version, "scripts": hashlib.sha256(sent.encode()).hexdigest()[:12]}
     path = record.write(arguments["record"], record.recording_of(asked, question, answer.document, versions))
     Display().display(f"What was read from the server is in {path}, without names and addresses.")
+
+
+def _differing(plan: Plan, timeout: int) -> list[str]:
+    """What isn't as it should be after a change, a sentence each."""
+    sentences = []
+    for difference in plan.differences:
+        found = sorted(set(difference.before or ()) - set(difference.after or ()))
+        wanted = sorted(set(difference.after or ()) - set(difference.before or ()))
+        sentences.append(
+            f"{difference.title} isn't as it should be {timeout} seconds after the change: found "
+            f"{'; '.join(found) or 'nothing'}, wanted {'; '.join(wanted) or 'nothing'}; somebody else changes "
+            "it too, or Exchange doesn't take the value as it is written."
+        )
+    return sentences
 
 
 def _told(operations: Iterable[Operation]) -> str:

@@ -86,9 +86,9 @@ class _Objects:
         call, title = self.kind.remove, self._title(existing.identity)
         assert call is not None, f"{self.kind.variable} has a state, and so a cmdlet that removes."
         changes = [
-            Change(self.kind.entry(name), actual_value(self.kind.entry(name), existing.raw[name]), None, raw)
-            for name, raw in existing.raw.items()
-            if name in self.kind.shown
+            Change(entry, actual_value(entry, existing.raw[entry.name]), None, existing.raw[entry.name])
+            for entry in map(self.kind.entry, self.kind.shown)
+            if entry.name in existing.raw
         ]
         parameters = {call.by: existing.identity, "Confirm": False}
         self._do(call, parameters, f"{title} is gone", Phase.REMOVE)

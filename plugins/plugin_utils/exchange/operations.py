@@ -18,6 +18,8 @@ class Phase(IntEnum):
 
     Rights and services go before an object changes and come after it, so that wherever a run ends nobody has rights and
     ranges, or settings in a service's memory, that weren't meant for each other. Removals free what others are to have.
+    What comes after proof is for what must not go before the server was seen to have what takes its place: it is done
+    when all else of the plan shows.
     """
 
     WITHDRAW = 1
@@ -25,6 +27,7 @@ class Phase(IntEnum):
     MAKE = 3
     GRANT = 4
     EFFECT = 5
+    AFTER_PROOF = 6
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,17 @@ class Plan:
     def add(self, operations: Iterable[Operation]) -> None:
         """The operations of one kind, each in its phase."""
         self.operations += sorted(operations, key=lambda operation: operation.phase)
+
+    @property
+    def due(self) -> list[Operation]:
+        """What is done now: all but what waits for the proof, or that where nothing else is left."""
+        return [entry for entry in self.operations if entry.phase is not Phase.AFTER_PROOF] or self.operations
+
+    @property
+    def waiting(self) -> list[Operation]:
+        """What waits for the proof."""
+        due = self.due
+        return [entry for entry in self.operations if entry not in due]
 
     def diff(self) -> dict[str, str]:
         """The differences in Ansible's form."""

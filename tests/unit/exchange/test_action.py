@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 from typing import Any
 
@@ -12,6 +13,7 @@ from organisation import Machine, relay_connector
 from shell import Action, over_python
 
 from ansible_collections.postern.mail_gateway.plugins.action import exchange_configuration
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.operations import Phase
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.refusals import Refused
 
 RELAY = [relay_connector("10.0.0.25")]
@@ -178,6 +180,60 @@ def test_a_change_that_shows_later_is_waited_for(monkeypatch: pytest.MonkeyPatch
     assert len(action.calls) == 6
     with pytest.raises(Refused, match="isn't as it should be 0 seconds after the change"):
         Action(lagging(Machine(), 3)).configure(**ALL, confirm_timeout=0)
+
+
+def waits_for_proof(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on operations of this cmdlet come after the proof."""
+    planned = exchange_configuration.make_plan
+
+    def make_plan(desired: Any, server: Any) -> Any:
+        plan = planned(desired, server)
+        plan.operations = [
+            dataclasses.replace(one, phase=Phase.AFTER_PROOF) if one.command == command else one
+            for one in plan.operations
+        ]
+        return plan
+
+    monkeypatch.setattr(exchange_configuration, "make_plan", make_plan)
+
+
+def replacing() -> tuple[Machine, list[dict[str, Any]]]:
+    """A server with a connector of ours, and another one that is to take its place."""
+    machine = Machine()
+    Action(over_python(machine)).configure(receive_connectors=[relay_connector("10.0.0.25", name="Old")])
+    machine.applied.clear()
+    return machine, [relay_connector("10.0.0.26", name="New")]
+
+
+def test_what_waits_for_the_proof_is_done_when_the_rest_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits_for_proof("Remove-ReceiveConnector", monkeypatch)
+    machine, desired = replacing()
+    action = Action(over_python(machine))
+    result = action.configure(receive_connectors=desired)
+    assert result["operations"][-1] == "receive connector EX1\\Old is gone"
+    assert [operation["command"] for operation in machine.applied] == [
+        "New-ReceiveConnector",
+        "Add-ADPermission",
+        "Remove-ReceiveConnector",
+    ]
+    modes = [json.loads(call["stdin"])["data"]["mode"] for call in action.calls]
+    assert modes == ["read", "apply", "read", "apply", "read"]
+    assert not Action(over_python(machine)).configure(receive_connectors=desired)["changed"]
+
+
+def test_what_waits_for_the_proof_is_not_done_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits_for_proof("Remove-ReceiveConnector", monkeypatch)
+    machine, desired = replacing()
+    run = machine.run
+
+    def stubborn(command: str, parameters: dict[str, Any], connector: str = "") -> None:
+        if command != "Add-ADPermission":
+            run(command, parameters, connector)
+
+    machine.run = stubborn  # type: ignore[method-assign]
+    with pytest.raises(Refused, match=r"receive connector EX1\\New isn't as it should be"):
+        Action(over_python(machine)).configure(receive_connectors=desired)
+    assert "Remove-ReceiveConnector" not in {operation["command"] for operation in machine.applied}
 
 
 def test_one_domain_controller_is_asked_and_told_throughout() -> None:
