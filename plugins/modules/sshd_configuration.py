@@ -185,6 +185,7 @@ from ..module_utils.host.modules import sentences
 from ..module_utils.host.ssh_client import origin
 from ..module_utils.rollback.guard import RollbackGuard, sentence
 from ..module_utils.sshd.activation import Activation
+from ..module_utils.sshd.boot import Boot
 from ..module_utils.sshd.configuration import Wanted, older_clients_lose
 from ..module_utils.sshd.desired import Desired
 from ..module_utils.sshd.effect import Effect
@@ -244,6 +245,7 @@ def work(module: AnsibleModule, host: SshdHost) -> dict[str, Any]:
     if result["changed"]:
         result["diff"] = diff(host.moduli, changes, folders, accounts, withdrawn)
         effect.check_everybody(wanted, changes, module.params["locked_out_accounts"], module.warn)
+        Boot(host).refuse(host.scratch / "sshd_config", wanted)
         if older_clients_lose(effect.now(), effect.ask(host.scratch / "sshd_config")):
             module.warn(OLDER_CLIENTS)
     if module.check_mode:

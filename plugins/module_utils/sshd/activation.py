@@ -38,7 +38,11 @@ class Activation:
                 ["systemctl", "stop", "ssh.service"],
                 ["systemctl", "restart", "ssh.socket"],
             ]
-        return [["systemctl", "reset-failed", "ssh.service"], ["systemctl", "restart", "ssh.service"]]
+        return [
+            ["systemctl", "daemon-reload"],
+            ["systemctl", "reset-failed", "ssh.service"],
+            ["systemctl", "restart", "ssh.service"],
+        ]
 
     def make_accounts(self, names: list[str]) -> None:
         """Make accounts for SFTP alone, with their folders."""
@@ -100,6 +104,8 @@ class Activation:
                 if done.returncode:
                     return last(done)
         else:
+            if {self.host.socket_drop_in, self.host.service_drop_in} & changed:
+                self.host.run("systemctl", "daemon-reload")
             pid = self.host.run("systemctl", "show", "--property=MainPID", "--value", "ssh.service").stdout.strip()
             if pid in ("", "0"):
                 done = self.host.run("systemctl", "restart", "ssh.service")
@@ -108,8 +114,6 @@ class Activation:
             # itself anew, which shows in addresses that the kernel draws by lot.
             image = Path("/proc", pid, "auxv")
             before = image.read_bytes()
-            if self.host.socket_drop_in in changed:
-                self.host.run("systemctl", "daemon-reload")
             done = self.host.run("systemctl", "kill", "--kill-who=main", "--signal=HUP", "ssh.service")
             if done.returncode:
                 return last(done)

@@ -232,11 +232,35 @@ def _match_blocks(wanted: Wanted) -> list[str]:
     return [*lines, "", "Match all"] if lines else []
 
 
-def socket_drop_in(wanted: Wanted) -> str:
-    """Return the drop-in for ssh.socket, which decides about ports and addresses where systemd listens for sshd."""
+def socket_streams(wanted: Wanted) -> list[str]:
+    """Return what ssh.socket listens on, as lines of a unit. An address that comes later is no reason not to."""
     hosts = [f"[{address}]:" if ":" in address else f"{address}:" for address in wanted.listen_addresses] or [""]
     streams = [f"ListenStream={host}{port}" for port in wanted.ports for host in hosts]
-    return "\n".join([MARK, "[Socket]", "ListenStream=", *streams, ""])
+    return [*streams, *(["FreeBind=yes"] if wanted.listen_addresses else [])]
+
+
+def socket_drop_in(wanted: Wanted) -> str:
+    """Return the drop-in for ssh.socket, which decides about ports and addresses where systemd listens for sshd."""
+    return "\n".join([MARK, "[Socket]", "ListenStream=", *socket_streams(wanted), ""])
+
+
+def service_drop_in() -> str:
+    """Return the drop-in for ssh.service where sshd listens on some addresses alone.
+
+    It ends with 255 where none of them is there, and Debian's unit never starts it again then.
+    """
+    return f"""{MARK}
+# Addresses may come later than sshd, at a boot.
+[Unit]
+Wants=network-online.target
+After=network-online.target
+StartLimitIntervalSec=0
+
+[Service]
+RestartPreventExitStatus=
+Restart=on-failure
+RestartSec=5s
+"""
 
 
 def strong_moduli(text: str) -> str:

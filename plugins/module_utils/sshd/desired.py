@@ -22,7 +22,7 @@ from ..values.addresses import read_any_address
 from ..values.keys import read_public_key
 from ..values.texts import read_account
 from .accounts import keys_in
-from .configuration import Wanted, drop_in, openssh_version, socket_drop_in, strong_moduli
+from .configuration import Wanted, drop_in, openssh_version, service_drop_in, socket_drop_in, strong_moduli
 from .host import MARK as HEADER
 from .host import SshdHost, is_marked, known
 
@@ -178,6 +178,8 @@ class Desired:
         files = [HostFile(self.host.drop_in, text.encode()), *self.key_files(), *made]
         listens = self.host.by_socket and self.wanted.ports
         files.append(HostFile(self.host.socket_drop_in, socket_drop_in(self.wanted).encode() if listens else None))
+        some = self.wanted.listen_addresses and not self.host.by_socket
+        files.append(HostFile(self.host.service_drop_in, service_drop_in().encode() if some else None))
         if self.host.moduli.exists():
             before = self.host.moduli.read_text(encoding="ascii", errors="replace")
             files.append(HostFile(self.host.moduli, strong_moduli(before).encode()))

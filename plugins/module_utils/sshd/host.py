@@ -141,6 +141,11 @@ class SshdHost:
         """What systemd is told of ports and addresses where it listens for sshd."""
         return self.root / "etc" / "systemd" / "system" / "ssh.socket.d" / "00-postern.conf"
 
+    @property
+    def service_drop_in(self) -> Path:
+        """What systemd is told of sshd where it listens by itself, on some addresses alone."""
+        return self.root / "etc" / "systemd" / "system" / "ssh.service.d" / "00-postern.conf"
+
 
 def known(name: str) -> pwd.struct_passwd | None:
     """Return an account of this host; None where there is none."""

@@ -166,6 +166,7 @@ def test_the_socket_listens_where_sshd_should() -> None:
         "ListenStream=",
         *("ListenStream=192.0.2.1:22", "ListenStream=[2001:db8::1]:22"),
         *("ListenStream=192.0.2.1:2222", "ListenStream=[2001:db8::1]:2222"),
+        "FreeBind=yes",
     ]
     assert socket_drop_in(wanted()).splitlines()[2:] == ["ListenStream=", "ListenStream=22"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -18,6 +19,7 @@ from ansible_collections.postern.mail_gateway.plugins.module_utils.rollback impo
 from ansible_collections.postern.mail_gateway.plugins.module_utils.rollback import program
 from ansible_collections.postern.mail_gateway.plugins.module_utils.rollback.guard import RollbackGuard
 from ansible_collections.postern.mail_gateway.plugins.module_utils.sshd.activation import Activation
+from ansible_collections.postern.mail_gateway.plugins.module_utils.sshd.boot import Boot
 from ansible_collections.postern.mail_gateway.plugins.module_utils.sshd.configuration import Wanted, effective
 from ansible_collections.postern.mail_gateway.plugins.module_utils.sshd.desired import Desired
 from ansible_collections.postern.mail_gateway.plugins.module_utils.sshd.effect import Effect
@@ -483,6 +485,68 @@ def test_two_blocks_that_are_a_door_together_are_named(host: SshdHost) -> None:
     sentence = r"The blocks 'Match Group staff' in .* and 'Match User anna' in .* together let somebody log on without"
     with pytest.raises(HostError, match=sentence):
         Effect(host).check(desired(host).configuration(passwords=False, host_keys=[]), passwords=False)
+
+
+# --- the next boot ----------------------------------------------------------------------------------------------------
+
+
+def booted(host: SshdHost, machine: Machine, *addresses: str, answer: dict[str, Any]) -> list[tuple[str, ...]]:
+    said: list[tuple[str, ...]] = []
+
+    def runs(*arguments: str, data: str | bytes | None = None) -> subprocess.CompletedProcess[str]:
+        if arguments[0] == "unshare":
+            said.append(tuple(json.loads(str(data))["present"]))
+            return completed(json.dumps(answer))
+        if arguments[0] == "systemd-run":
+            said.append(arguments)
+            return completed(status=answer["status"], error="Address not available\n")
+        return machine(*arguments, data=data)
+
+    given = wanted(ports=[22], listen_addresses=list(addresses))
+    Boot(SshdHost(host.scratch, host.origin, host.root, runs)).refuse(Path("/main"), given)
+    return said
+
+
+def test_each_address_is_missing_once_at_a_boot_that_is_tried(host: SshdHost, machine: Machine) -> None:
+    good = {"heard": ["192.0.2.1", "2001:db8::1"], "ended": None, "said": []}
+    assert booted(host, machine, "192.0.2.1", "2001:db8::1", answer=good) == [("2001:db8::1",), ("192.0.2.1",)]
+    assert booted(host, machine, answer=good) == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        ({"heard": [], "ended": 255, "said": ["fatal: Cannot bind any address."]}, "fatal: Cannot bind any address"),
+        ({"heard": ["127.0.0.1"], "ended": None, "said": []}, "it listens on 127.0.0.1"),
+    ],
+)
+def test_a_boot_that_would_end_in_silence_is_refused(
+    host: SshdHost, machine: Machine, answer: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(HostError) as caught:
+        booted(host, machine, "192.0.2.1", "192.0.2.2", answer=answer)
+    assert str(caught.value) == (
+        "sshd_listen_addresses: at a boot at which 192.0.2.1 comes late sshd would not listen on the others "
+        f"({reason}); nothing was changed, leave that address out."
+    )
+
+
+def test_systemd_listens_on_addresses_that_arent_there_yet(host: SshdHost, machine: Machine) -> None:
+    machine.socket = True
+    [said] = booted(host, machine, "192.0.2.1", answer={"status": 0})
+    assert {"--socket-property=FreeBind=yes", "--socket-property=PrivateNetwork=yes"} <= set(said)
+    with pytest.raises(HostError, match=r"systemd would not listen for sshd at all \(Address not available\)"):
+        booted(host, machine, "192.0.2.1", answer={"status": 1})
+
+
+def test_an_sshd_that_found_no_address_is_started_again(host: SshdHost) -> None:
+    """It ends with 255, after which Debian's unit leaves it ended for ever."""
+    files = {file.path: file.content for file in desired(host, listen_addresses=["192.0.2.1"]).files(False)[0]}
+    content = files[host.service_drop_in]
+    assert content is not None
+    assert {"RestartPreventExitStatus=", "Restart=on-failure"} <= set(content.decode().splitlines())
+    all_addresses = {file.path: file.content for file in desired(host).files(False)[0]}
+    assert all_addresses[host.service_drop_in] is None
 
 
 # --- how it goes into use ---------------------------------------------------------------------------------------------
