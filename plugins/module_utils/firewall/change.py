@@ -10,18 +10,22 @@ from typing import Any
 
 from ..host.errors import HostError
 from ..host.files import beside, diff_part
+from ..host.owners import other_owners
 from ..host.ssh_client import Origin
 from ..host.units import start_with_host, starting_diff, starts_with_host
 from ..rollback.guard import RollbackGuard, sentence
+from ..rollback.program import Command
 from .decision import refusal
 from .desired import wanted_rules
-from .kernel import IPTABLES, Live
+from .kernel import IPTABLES, Live, way_back
 from .merging import is_ours, merge
 from .rules import listing
 from .ufw import CONF, DEFAULTS, USER_RULES, State, Ufw, connection, scratch
 
 UNIT = "ufw.service"
 SAVED = "filter-table.v{}"  # of the running firewall, for the rollback
+OURS = "ufw-part.v{}"  # what rolls ufw's part of it back
+SBIN = "/usr/sbin"
 
 
 class Firewall:
@@ -57,6 +61,8 @@ class Firewall:
                 return self._result(after, self._differences(None, after, None, None))
             raise HostError("ufw is not installed on this host; install the package first.")
         report = self._report()
+        for owner in other_owners(self.ufw.run):
+            self.warn(owner)
         with self.ufw.locked(), scratch() as folder:
             before = self.ufw.state()
             after = self._wanted(before)
@@ -152,8 +158,13 @@ class Firewall:
         :param starts: whether ufw starts with the host already.
         """
         saved = {SAVED.format(family): text for family, text in now.text.items()}
-        commands = [
-            [f"/usr/sbin/{IPTABLES[family]}-restore", str(self.guard.text_path(SAVED.format(family)))]
+        saved |= {OURS.format(family): way_back(now, wanted, family) for family in now.text}
+        commands: list[Command] = [
+            {
+                "command": [f"{SBIN}/{IPTABLES[family]}-restore", "--noflush", self._text(OURS, family)],
+                # Somebody has changed ufw's part meanwhile.
+                "otherwise": [f"{SBIN}/{IPTABLES[family]}-restore", self._text(SAVED, family)],
+            }
             for family in now.text
         ]
         if not starts:
@@ -174,6 +185,9 @@ class Firewall:
                 raise HostError(f"{error} {old}.") from error
         guard: dict[str, Any] = self.guard.as_result()
         return guard
+
+    def _text(self, name: str, family: int) -> str:
+        return str(self.guard.text_path(name.format(family)))
 
 
 def _part(name: str, before: list[str], after: list[str]) -> dict[str, str]:

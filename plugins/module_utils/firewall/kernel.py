@@ -102,6 +102,17 @@ def document(wanted: Live, now: Live, family: int) -> str:
     return "\n".join([*lines, "COMMIT", ""])
 
 
+def way_back(before: Live, after: Live, family: int) -> str:
+    """Return the input of ``iptables-restore --noflush`` that takes a change of ufw's part back, and nothing else.
+
+    What others (a container engine, Fail2Ban) have put into the table meanwhile stays.
+    """
+    kept, made = before.chains.get(family, {}), after.chains.get(family, {})
+    lines = document(before, after, family).splitlines()
+    gone = [f"-X {chain}" for chain in made if chain not in kept]
+    return "\n".join([*lines[:-1], *gone, lines[-1], ""])
+
+
 def only_family(live: Live, family: int) -> Live:
     """Return the part of one family."""
     return Live({family: live.chains.get(family, {})}, {family: live.policies.get(family, {})})

@@ -25,6 +25,7 @@ from ..host.errors import HostError
 from ..host.files import beside, make_folder, replace, write_new
 from ..host.locks import locked
 from .decision import Connection
+from .foreign import foreign_lines, with_foreign_lines
 from .kernel import CHAINS, IPTABLES, TARGETS, Live, document, families, live_from, only_family
 from .rules import Rule, listing, parse_rules, parse_settings, with_setting
 from .ufw_package import import_ufw, write_rules
@@ -171,9 +172,18 @@ class Ufw:
             text = with_setting(text, "LOGLEVEL", after.logging)
         new.path(CONF).write_text(text, encoding="utf-8")
         if before != after:
+            foreign = self._foreign(new, folder, before)
             write_rules(folder, after.rules)
+            for name, lines in foreign.items():
+                written = with_foreign_lines(new.read(name), lines)
+                new.path(name).write_text(written, encoding="utf-8")
         names = (*USER_RULES.values(), DEFAULTS, CONF)
         return {name: new.read(name) for name in names if new.read(name) != self.read(name)}
+
+    def _foreign(self, new: Ufw, folder: Path, before: State) -> dict[str, list[tuple[str, str]]]:
+        """Return the lines of others in the files of rules: those that ufw itself doesn't write for what it reads."""
+        write_rules(folder, before.rules)
+        return {name: foreign_lines(self.read(name), new.read(name)) for name in USER_RULES.values()}
 
     def tried(self, folder: Path) -> Live:
         """Start the firewall of a staged folder in a network namespace of its own, and return what the kernel holds.

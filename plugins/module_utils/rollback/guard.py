@@ -30,7 +30,7 @@ from ..host.files import copy, link, make_folder, sync, write
 from ..host.programs import package, write_package
 from ..host.units import UNITS
 from . import program as rollback_program
-from .program import FOLDER
+from .program import FOLDER, Command
 
 OWNER = "postern.mail_gateway, rollback guard"
 TIMER = "postern-rollback"
@@ -122,7 +122,7 @@ class RollbackGuard:
     def arm(
         self,
         files: Iterable[str | Path],
-        commands: Sequence[Sequence[str]] = (),
+        commands: Sequence[Command] = (),
         before: Sequence[Sequence[str]] = (),
         remove: Iterable[str | Path] = (),
         texts: Mapping[str, str] | None = None,
@@ -130,7 +130,8 @@ class RollbackGuard:
         """Save the files (or that they aren't there) and arm the rollback.
 
         :param files: absolute paths of everything that the change writes or removes; no folders.
-        :param commands: run after the files are back, each whatever became of the one before. Not at boot.
+        :param commands: run after the files are back, each whatever became of the one before; ``otherwise`` is run
+          where one fails. Not at boot.
         :param before: run before the files go back. Not at boot.
         :param remove: files that wait to be put in place, and folders that were made for them, the innermost first;
           folders go if nothing else is in them.
@@ -221,7 +222,7 @@ class RollbackGuard:
     def _arm(
         self,
         files: list[str],
-        commands: Sequence[Sequence[str]],
+        commands: Sequence[Command],
         before: Sequence[Sequence[str]],
         remove: list[str],
         texts: Mapping[str, str],
@@ -257,7 +258,7 @@ class RollbackGuard:
             "seconds": self.seconds,
             "why": rollback_program.WHY["timeout"],
             "files": entries,
-            "commands": [list(command) for command in commands],
+            "commands": [dict(one) if isinstance(one, Mapping) else list(one) for one in commands],
             "before": [list(command) for command in before],
             "remove": remove,
         }

@@ -16,7 +16,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,9 @@ from ..host.files import write as write_file
 from ..host.locks import lock_path
 from ..host.locks import locked as hold
 from ..host.units import UNITS
+
+# A command, or one with another (``otherwise``) that is run where it fails.
+Command = Sequence[str] | Mapping[str, Sequence[str]]
 
 FOLDER = Path("/var/lib/postern/rollback")
 WHY = {
@@ -109,18 +112,25 @@ def remove(path: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def run(commands: list[list[str]]) -> list[str]:
+def run(commands: Sequence[Command]) -> list[str]:
     """Run commands one after the other, whatever becomes of each, and return what those that failed said."""
     said = []
-    for command in commands:
-        try:
-            done = run_command(*command, seconds=60)
-        except (HostError, OSError) as error:
-            said.append(f"'{' '.join(command)}': {error}")
-            continue
-        if done.returncode:
-            said.append(f"'{' '.join(command)}': {last(done)}")
+    for one in commands:
+        first, *others = (one["command"], one["otherwise"]) if isinstance(one, Mapping) else (one,)
+        reason = _failure(first)
+        for other in others:
+            reason = reason and _failure(other)
+        if reason:
+            said.append(reason)
     return said
+
+
+def _failure(command: Sequence[str]) -> str:
+    try:
+        done = run_command(*command, seconds=60)
+    except (HostError, OSError) as error:
+        return f"'{' '.join(command)}': {error}"
+    return f"'{' '.join(command)}': {last(done)}" if done.returncode else ""
 
 
 def forget(folder: Path) -> None:

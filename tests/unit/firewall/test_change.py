@@ -12,7 +12,7 @@ import pytest
 
 from ansible_collections.postern.mail_gateway.plugins.module_utils.firewall import change
 from ansible_collections.postern.mail_gateway.plugins.module_utils.firewall.change import Firewall
-from ansible_collections.postern.mail_gateway.plugins.module_utils.firewall.kernel import Live
+from ansible_collections.postern.mail_gateway.plugins.module_utils.firewall.kernel import Live, live_from, way_back
 from ansible_collections.postern.mail_gateway.plugins.module_utils.firewall.ufw import (
     CONF,
     DEFAULTS,
@@ -133,8 +133,51 @@ def test_a_change_is_guarded_and_keeps_the_modes_of_the_files(ufw: FakeUfw) -> N
     assert texts(ufw) == [("new\n", 0o640), ("old\n", 0o640), ("old\n", 0o640), ("new\n", 0o640)]
     armed = work.guard.status()
     assert armed is not None
-    assert armed["commands"] == [["/usr/sbin/iptables-restore", str(work.guard.text_path("filter-table.v4"))]]
-    assert work.guard.text_path("filter-table.v4").read_text() == "old"
+    part, whole = (str(work.guard.text_path(name)) for name in ("ufw-part.v4", "filter-table.v4"))
+    assert armed["commands"] == [
+        {
+            "command": ["/usr/sbin/iptables-restore", "--noflush", part],
+            "otherwise": ["/usr/sbin/iptables-restore", whole],
+        }
+    ]
+    assert Path(whole).read_text() == "old"
+    assert "-A ufw-user-input old" in Path(part).read_text()
+
+
+BEFORE = """*filter
+:INPUT ACCEPT [0:0]
+:DOCKER - [0:0]
+:ufw-user-input - [0:0]
+-A INPUT -j ufw-user-input
+-A ufw-user-input -p tcp --dport 22 -j ACCEPT
+COMMIT
+"""
+AFTER = """*filter
+:INPUT DROP [0:0]
+:ufw-new - [0:0]
+:ufw-user-input - [0:0]
+-A INPUT -j ufw-user-input
+-A INPUT -j ufw-new
+-A ufw-user-input -p tcp --dport 2222 -j ACCEPT
+COMMIT
+"""
+
+
+def test_the_way_back_is_about_ufws_part_alone() -> None:
+    text = way_back(live_from({4: BEFORE}), live_from({4: AFTER}), 4)
+    assert text.splitlines() == [
+        "*filter", ":INPUT ACCEPT [0:0]", ":ufw-user-input - [0:0]", ":ufw-new - [0:0]",
+        "-D INPUT -j ufw-user-input", "-D INPUT -j ufw-new", "-A INPUT -j ufw-user-input",
+        "-A ufw-user-input -p tcp --dport 22 -j ACCEPT", "-X ufw-new", "COMMIT",
+    ]  # fmt: skip
+    assert "DOCKER" not in text
+
+
+def test_the_way_back_of_a_firewall_that_was_off_leaves_nothing_of_it() -> None:
+    text = way_back(live_from({4: "*filter\n:INPUT ACCEPT [0:0]\nCOMMIT\n"}), live_from({4: AFTER}), 4)
+    assert [line for line in text.splitlines() if line.startswith("-")] == [
+        "-D INPUT -j ufw-user-input", "-D INPUT -j ufw-new", "-X ufw-new", "-X ufw-user-input",
+    ]  # fmt: skip
 
 
 def test_a_check_changes_nothing(ufw: FakeUfw) -> None:
@@ -161,7 +204,7 @@ def test_a_kernel_that_holds_something_else_has_the_old_rules_back(ufw: FakeUfw)
         work.run()
     assert texts(ufw) == before
     assert work.guard.status() is None
-    assert [said[0] for said in ufw.said if "restore" in said[0]] == ["/usr/sbin/iptables-restore"]
+    assert [said[:2] for said in ufw.said if "restore" in said[0]] == [("/usr/sbin/iptables-restore", "--noflush")]
 
 
 def test_files_that_cant_be_replaced_are_the_old_ones(ufw: FakeUfw, monkeypatch: pytest.MonkeyPatch) -> None:

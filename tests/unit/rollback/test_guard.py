@@ -329,6 +329,25 @@ def test_commands_find_their_texts_until_nothing_is_armed(host: Host) -> None:
     assert not path.exists()
 
 
+@pytest.mark.parametrize(
+    ("command", "otherwise", "done", "errors"),
+    [("true", "first", [], 0), ("false", "first", ["first"], 0), ("false", "false", [], 1)],
+)
+def test_what_cant_be_taken_back_alone_is_taken_back_as_a_whole(
+    host: Host, command: str, otherwise: str, done: list[str], errors: int
+) -> None:
+    """The firewall's way back leaves what others added; where that doesn't go, the whole table comes back."""
+    other = ["touch", str(host.root / otherwise)] if otherwise != "false" else ["false"]
+    guard = host.guard()
+    guard.arm([host.file], [{"command": [command], "otherwise": other}])
+    host.change()
+    host.fire()
+    assert [name for name in ("first",) if (host.root / name).exists()] == done
+    report = host.guard().last_report()
+    assert report is not None
+    assert len(report["errors"]) == errors
+
+
 @pytest.mark.parametrize("year", [1970, 2099])
 def test_a_clock_that_jumps_neither_hastens_nor_delays(host: Host, monkeypatch: pytest.MonkeyPatch, year: int) -> None:
     """Every clock reading that the guard writes down is for people to read."""

@@ -91,6 +91,36 @@ def test_a_run_that_was_cut_short_is_healed(lab: Lab) -> None:
         assert not again["changed"], spoil
 
 
+def test_a_line_that_somebody_wrote_into_user_rules_stays(lab: Lab) -> None:
+    """Ufw doesn't know it, and loses it with each change that it makes itself."""
+    line = "-A ufw-user-input -s 198.51.100.66/32 -j DROP"
+    behind = r"/^-A ufw-user-input -p tcp --dport 25 -j ACCEPT$/"
+    everything, other = {"rules": base(lab), "logging": "medium"}, {"rules": base(lab), "logging": "high"}
+    lab.exec("gw1", ["sed", "-i", f"{behind}a {line}", "/etc/ufw/user.rules"])
+    try:
+        for variables in (other, everything):
+            result, again = tried(variables, variables)
+            assert (result["changed"], again["changed"]) == (True, False)
+            text = lab.exec("gw1", ["cat", "/etc/ufw/user.rules"]).stdout.splitlines()
+            assert text[text.index(line) - 1] == "-A ufw-user-input -p tcp --dport 25 -j ACCEPT"
+            assert line in lab.exec("gw1", ["iptables", "-S", "ufw-user-input"]).stdout.splitlines()
+    finally:
+        lab.exec("gw1", ["sed", "-i", "/198.51.100.66/d", "/etc/ufw/user.rules"])
+        lab.exec("gw1", ["iptables", *line.replace("-A", "-D").split()], check=False)
+
+
+def test_who_loads_rules_as_well_is_named(lab: Lab) -> None:
+    unit = "/etc/systemd/system/netfilter-persistent.service"
+    text = "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/true\n[Install]\nWantedBy=multi-user.target\n"
+    lab.exec("gw1", ["sh", "-c", f"cat >{unit} && systemctl enable --quiet netfilter-persistent"], input=text)
+    try:
+        (result,) = tried({"rules": base(lab), "logging": "medium"})
+        assert any("netfilter-persistent.service is enabled on this host" in text for text in result["warnings"])
+    finally:
+        off = f"systemctl disable --quiet netfilter-persistent; rm {unit}; systemctl daemon-reload"
+        lab.exec("gw1", ["sh", "-c", off])
+
+
 def test_rules_that_a_restart_would_take_away_are_healed(lab: Lab) -> None:
     """Where ufw doesn't start with the host any more, a check says so, a run heals that alone."""
     everything = {"rules": base(lab), "logging": "medium"}
