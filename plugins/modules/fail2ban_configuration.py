@@ -175,6 +175,7 @@ from ..module_utils.host.files import diff_part
 from ..module_utils.host.locks import lock_path, locked
 from ..module_utils.host.modules import sentences
 from ..module_utils.host.networks import networks
+from ..module_utils.host.owners import other_owners
 from ..module_utils.host.ssh_client import controller_address
 from ..module_utils.host.transaction import Change, FileTransaction
 from ..module_utils.host.units import start_with_host, starting_diff, starts_with_host
@@ -202,6 +203,8 @@ def work(module: AnsibleModule, host: Fail2BanHost) -> dict[str, Any]:
         drift = activation.drift(wanted, running)
         activation.look(running or {})
         starts = starts_with_host(SERVICE, host.run)
+        for owner in other_owners(host.run):
+            module.warn(owner)
     elif not module.check_mode:
         raise HostError("fail2ban is not installed on this host; install the package first.")
     due = bool(changes) or transaction.interrupted() or drift != ([], [])

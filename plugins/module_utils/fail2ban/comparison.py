@@ -10,10 +10,11 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from .configuration import ACTION, Jail
-
 # Jail → property → value, as Fail2Ban tells it: texts, and lists of texts.
 Jails = Mapping[str, Mapping[str, Any]]
+
+# Names in Fail2Ban's files of what it tells under another one.
+_SETTINGS = {"actions": "action", "action": "action"}
 
 _UNIT = re.compile(r"(?:^| )_SYSTEMD_UNIT=(\S+)")
 
@@ -26,28 +27,23 @@ def units(matches: Iterable[Sequence[str]]) -> list[str]:
     return sorted({unit for match in matches for word in match for unit in _UNIT.findall(word)})
 
 
-def overruled(jail: Jail, found: Mapping[str, Any] | None) -> tuple[str, str, str] | None:
-    """Tell what another file than ours says of a jail, if one does.
+def overruled(found: Mapping[str, Any] | None, alone: Mapping[str, Any]) -> tuple[str, str, str] | None:
+    """Tell what other files than ours make of a jail, if they make something else of it.
 
     :param found: the jail as Fail2Ban understands all files together; None where it has no such jail.
+    :param alone: the same with our files and Fail2Ban's own alone.
     :returns: the setting's name in Fail2Ban's files, what it would be, and what it should be.
     """
     if found is None:
         return "enabled", "false", "true"
-    for key, value in (
-        ("maxretry", jail.max_retry),
-        ("findtime", jail.find_time),
-        ("bantime", jail.ban_time),
-        ("bantime.maxtime", jail.longest_ban),
-        ("bantime.increment", "True"),
-    ):
-        if str(found[key]) != str(value):
-            return key, str(found[key]), str(value).lower()
-    if found["actions"] != [ACTION]:
-        return "action", " ".join(found["actions"]), ACTION
-    if not found["journalmatch"]:
-        return "backend", "not systemd", "systemd"
+    for key in sorted(alone):
+        if found.get(key) != alone[key]:
+            return _SETTINGS.get(key.partition(" ")[0], key), _shown(found.get(key)), _shown(alone[key])
     return None
+
+
+def _shown(value: Any) -> str:
+    return " ".join(_lines(value)) or "nothing"
 
 
 def culprit(texts: Iterable[tuple[str, str]], jail: str, setting: str, own: str) -> str:

@@ -190,9 +190,16 @@ actionreload = nft '
 actionflush = nft '
   {_EMPTY}'
 
-actionstop = nft 'delete table inet <table>'
+# Somebody else may have removed it ("flush ruleset"): then there is nothing left to do.
+actionstop = nft 'delete table inet <table>' 2>/dev/null || ! nft list table inet <table> >/dev/null 2>&1
 
-actioncheck = nft list chain inet <table> input >/dev/null
+actioncheck = nft list chain inet <table> input >/dev/null 2>&1
+
+# The table is made again, and the jail is started anew as soon as this is over: a start bans whom the database holds.
+actionrepair = nft '
+  {_TABLE}
+  {_RULES}'
+  setsid --fork fail2ban-client reload --restart <name> >/dev/null 2>&1
 
 # An IPv6 client has a /64 to choose from, so that is banned, unless it is a network that the host itself is in.
 # Open connections are ended at once; where the kernel can't (INET_DIAG_DESTROY), the next packet ends them. The ban

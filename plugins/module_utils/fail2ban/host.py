@@ -32,6 +32,8 @@ class Fail2BanHost:
 
     root: Path = Path("/")
     run: Runner = run
+    scratch: Path = Path("/run")
+    """Where copies of the folder are tried, in memory."""
 
     @property
     def folder(self) -> Path:

@@ -20,6 +20,7 @@ from .comparison import (
     units,
 )
 from .configuration import (
+    ACTION,
     Jail,
 )
 from .host import Fail2BanHost, running_jails
@@ -63,8 +64,9 @@ class Trial:
             if reason:
                 raise HostError(f"Fail2Ban doesn't take the new configuration: {self.named(reason)}. {GOES_ON}.")
             found: dict[str, Any] = answer["tried"]["jails"]
+            alone = self.alone(folder)
             for jail in self.jails:
-                self.refuse_overruled(jail, found.get(jail.name), folder)
+                self.refuse_overruled(jail, found.get(jail.name), alone.get(jail.name, {}), folder)
             if changed:
                 self.test(folder)
         self.check_units(found)
@@ -76,7 +78,7 @@ class Trial:
         if not changed:
             yield self.host.folder
             return
-        with tempfile.TemporaryDirectory(prefix="postern-fail2ban-", dir="/run") as scratch:
+        with tempfile.TemporaryDirectory(prefix="postern-fail2ban-", dir=self.host.scratch) as scratch:
             copy = Path(scratch, "fail2ban")
             shutil.copytree(
                 self.host.folder, copy, ignore=shutil.ignore_patterns(".postern-*"), ignore_dangling_symlinks=True
@@ -87,6 +89,30 @@ class Trial:
                 (copy / path).unlink(missing_ok=True)
             self.transaction.stage(copy)
             yield copy
+
+    def alone(self, folder: Path) -> dict[str, Any]:
+        """Return the jails as Fail2Ban understands our files and its own; nothing where there are no others.
+
+        :param folder: the whole one.
+        """
+        others = [path for path in self.others(folder) if path.is_file()]
+        if not others or not self.jails:
+            return {}
+        with tempfile.TemporaryDirectory(prefix="postern-fail2ban-", dir=self.host.scratch) as scratch:
+            copy = Path(scratch, "fail2ban")
+            shutil.copytree(folder, copy, ignore_dangling_symlinks=True)
+            for path in others:
+                (copy / path.relative_to(folder)).unlink()
+            tried = self.host.ask(copy, self.names)["tried"]
+        found: dict[str, Any] = tried.get("jails", {})
+        return found
+
+    def others(self, folder: Path) -> list[Path]:
+        """Return the files of others that can say something of our jails, in the order in which they are read."""
+        own = {folder / name for name in self.transaction.files}
+        found = [*sorted(folder.glob("jail.d/*.conf")), folder / "jail.local", *sorted(folder.glob("jail.d/*.local"))]
+        action = folder / "action.d" / f"{ACTION}.local"
+        return [path for path in (*found, action) if path not in own]
 
     def test(self, folder: Path) -> None:
         """Have ``fail2ban-client -t`` read the files."""
@@ -105,19 +131,14 @@ class Trial:
                 return f"{reason} (fail2ban_jails[{number}])"
         return reason
 
-    def refuse_overruled(self, jail: Jail, found: dict[str, Any] | None, folder: Path) -> None:
+    def refuse_overruled(self, jail: Jail, found: dict[str, Any] | None, alone: dict[str, Any], folder: Path) -> None:
         """Refuse a jail that other files make something else of."""
-        said = overruled(jail, found)
+        said = overruled(found, alone)
         if said:
             setting, would, should = said
-            paths = [
-                *sorted(folder.glob("jail.d/*.conf")),
-                folder / "jail.local",
-                *sorted(folder.glob("jail.d/*.local")),
-            ]
             texts = [
                 (str(self.host.folder / path.relative_to(folder)), path.read_text(encoding="utf-8", errors="replace"))
-                for path in paths
+                for path in self.others(folder)
                 if path.is_file()
             ]
             name = (

@@ -264,6 +264,10 @@ UNDERSTOOD: dict[str, Any] = {
     "bantime.increment": "True",
     "actions": [ACTION],
     "journalmatch": [["_UID=0"]],
+    "ignoreip": ["10.0.0.0/8", "::1"],
+    "usedns": "no",
+    "ignorecommand": "test -n x",
+    f"action {ACTION}": {"actionban": "nft add"},
 }
 
 
@@ -273,14 +277,21 @@ UNDERSTOOD: dict[str, Any] = {
         (UNDERSTOOD, None),
         (None, ("enabled", "false", "true")),
         ({**UNDERSTOOD, "maxretry": "99"}, ("maxretry", "99", "5")),
-        ({**UNDERSTOOD, "bantime.increment": "False"}, ("bantime.increment", "False", "true")),
+        ({**UNDERSTOOD, "bantime.increment": "False"}, ("bantime.increment", "False", "True")),
         ({**UNDERSTOOD, "actions": ["ufw"]}, ("action", "ufw", ACTION)),
-        ({**UNDERSTOOD, "journalmatch": []}, ("backend", "not systemd", "systemd")),
+        ({**UNDERSTOOD, "journalmatch": []}, ("journalmatch", "nothing", "['_UID=0']")),
+        # Not only what the role's variables say: whatever Fail2Ban tells of a jail.
+        ({**UNDERSTOOD, "ignoreip": ["0.0.0.0/0"]}, ("ignoreip", "0.0.0.0/0", "10.0.0.0/8 ::1")),
+        ({**UNDERSTOOD, "usedns": "yes"}, ("usedns", "yes", "no")),
+        ({**UNDERSTOOD, "ignorecommand": "/bin/true"}, ("ignorecommand", "/bin/true", "test -n x")),
+        (
+            {**UNDERSTOOD, f"action {ACTION}": {"actionban": "true"}},
+            ("action", "actionban: true", "actionban: nft add"),
+        ),
     ],
 )
 def test_another_file_that_wins_is_seen(found: dict[str, Any] | None, said: tuple[str, str, str] | None) -> None:
-    (wanted,) = jails([jail()])
-    assert overruled(wanted, found) == said
+    assert overruled(found, UNDERSTOOD) == said
 
 
 def test_the_file_that_wins_is_the_last_one_that_says_it() -> None:

@@ -31,6 +31,7 @@ class Machine:
     """What a host's programs answer."""
 
     tried: dict[str, Any] = field(default_factory=dict)
+    alone: dict[str, Any] = field(default_factory=dict)
     running: dict[str, Any] | None = None
     active: bool = True
     chain: str = ""
@@ -45,7 +46,9 @@ class Machine:
 
         match arguments:
             case ("/usr/bin/python3", "-c", _):
-                return completed(json.dumps({"tried": self.tried, "running": self.running}))
+                folder = Path(json.loads(str(data))["folder"])
+                tried = self.tried if any(folder.rglob("zz.local")) or not self.alone else self.alone
+                return completed(json.dumps({"tried": tried, "running": self.running}))
             case ("systemctl", "is-active", *_):
                 return completed(status=0 if self.active else 3)
             case ("systemctl", "show", *_):
@@ -75,7 +78,7 @@ def machine() -> Machine:
 def host(tmp_path: Path, machine: Machine) -> Fail2BanHost:
     (tmp_path / "etc" / "fail2ban" / "jail.d").mkdir(parents=True)
     (tmp_path / "etc" / "fail2ban" / "jail.conf").write_text("[DEFAULT]\n")
-    return Fail2BanHost(tmp_path, machine)
+    return Fail2BanHost(tmp_path, machine, tmp_path)
 
 
 def transaction(host: Fail2BanHost) -> FileTransaction:
@@ -132,6 +135,28 @@ def test_a_refusal_names_the_variable(host: Fail2BanHost, machine: Machine) -> N
     )
     assert below(host) == before
     assert machine.said == []
+
+
+@pytest.mark.parametrize("changed", [True, False])
+@pytest.mark.parametrize("setting", ["usedns", "ignoreip", "ignorecommand", "ignorecache", "maxlines"])
+def test_a_setting_of_somebody_elses_that_wins_is_named_whatever_it_is(
+    host: Fail2BanHost, machine: Machine, setting: str, changed: bool
+) -> None:
+    """Fail2Ban is asked with all files, and with ours and its own alone."""
+    ours = {"journalmatch": [["_SYSTEMD_UNIT=ssh.service"]], setting: "ours"}
+    machine.alone = {"jails": {"sshd": ours}}
+    machine.tried = {"jails": {"sshd": {**ours, setting: "theirs"}}}
+    other = host.folder / "jail.d" / "zz.local"
+    other.write_text(f"[sshd]\n{setting} = theirs\n")
+    with pytest.raises(HostError) as caught:
+        trial(host).tried(changed=changed)
+    assert str(caught.value) == (
+        f"{other} wins over this role for the jail 'sshd': {setting} would be theirs instead of ours. Nothing was "
+        "changed and Fail2Ban goes on as before; remove the setting there."
+    )
+    other.unlink()
+    machine.tried = machine.alone
+    trial(host).tried(changed=False)
 
 
 @pytest.mark.parametrize(

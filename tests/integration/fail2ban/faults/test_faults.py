@@ -147,6 +147,21 @@ def written(lab: Lab, gateway: str, path: str, content: str) -> Iterator[None]:
             "/etc/fail2ban/jail.d/zzz.local wins over this role for the jail 'sshd': enabled would be false",
         ),
         (
+            "/etc/fail2ban/jail.d/zzz.local",
+            "[sshd]\nignoreip = 0.0.0.0/0\n",
+            "zzz.local wins over this role for the jail 'sshd': ignoreip would be 0.0.0.0/0 instead of",
+        ),
+        (
+            "/etc/fail2ban/jail.d/zzz.local",
+            "[sshd]\nusedns = yes\n",
+            "zzz.local wins over this role for the jail 'sshd': usedns would be yes instead of no",
+        ),
+        (
+            "/etc/fail2ban/action.d/postern-ban.local",
+            "[Definition]\nactionban = true\n",
+            "wins over this role for the jail 'sshd': action would be",
+        ),
+        (
             "/etc/fail2ban/jail.d/own.local",
             "[web]\nenabled = true\nbackend = auto\nfilter = nginx-http-auth\nlogpath = /var/log/none.log\n",
             "Have not found any log file for web jail",
@@ -154,7 +169,10 @@ def written(lab: Lab, gateway: str, path: str, content: str) -> Iterator[None]:
         ("/etc/fail2ban/jail.d/own.local", "nonsense\n", "File contains no section headers"),
         ("/etc/fail2ban/fail2ban.local", "[Definition]\ndbfile = None\n", "no ban would survive a restart"),
     ],
-    ids=["another value", "disabled", "a jail without its log", "no settings at all", "no database"],
+    ids=[
+        *("another value", "disabled", "nobody is banned", "names are looked up", "another action"),
+        *("a jail without its log", "no settings at all", "no database"),
+    ],
 )
 def test_files_of_somebody_else_that_are_in_the_way_are_named(
     lab: Lab, as_before: str, path: str, content: str, sentence: str
@@ -258,6 +276,22 @@ def test_what_was_changed_is_put_right_and_bans_stand(lab: Lab, strangers: Stran
         assert wait_for(lambda gateway=gateway, source=source: source in elements(lab, gateway, "sshd"))
         assert reach(lab, "client", lab.address(gateway, "outside"), 22, source) == "refused"
         unban(lab, gateway, source)
+
+
+def test_bans_are_in_force_again_after_somebody_flushed_them(lab: Lab, strangers: Strangers, gateway: str) -> None:
+    """As 'systemctl restart nftables' does. The next ban brings the others back, with no run of the role."""
+    first, second = strangers.address(), strangers.address()
+    lab.exec(gateway, ["fail2ban-client", "set", "sshd", "banip", first])
+    lab.exec(gateway, ["nft", "delete", "table", "inet", "f2b-sshd"])
+    lab.exec(gateway, ["fail2ban-client", "set", "sshd", "banip", second])
+
+    def both() -> bool:
+        listed = lab.exec(gateway, ["nft", "list", "table", "inet", "f2b-sshd"], check=False).stdout
+        return first in listed and second in listed
+
+    assert wait_for(both)
+    assert reach(lab, "client", lab.address(gateway, "outside"), 22, first) == "refused"
+    unban(lab, gateway, first, second)
 
 
 def test_a_check_tells_that_the_server_doesnt_run_nor_will_and_leaves_it(lab: Lab) -> None:
