@@ -62,6 +62,9 @@ class GuardedAction(ActionBase):
         deadline = time.monotonic() + guard["seconds"]
         reason = self._disarm(guard, port, deadline, task_vars, extra)
         if not reason:
+            if port:
+                # The task itself isn't over: Ansible tidies up, and nobody listens on the old port any more.
+                self._connection.set_option("port", port)
             return result
         time.sleep(max(0.0, deadline + GRACE - time.monotonic()))
         where = f" on port {port}" if port else ""
@@ -92,7 +95,7 @@ class GuardedAction(ActionBase):
         is_ssh = new._load_name.rpartition(".")[2] == "ssh"  # noqa: SLF001
         if not is_ssh:
             # Others (paramiko_ssh) hand an open connection on to whoever asks for the same host.
-            old.close()
+            close(old)
         new.set_options(direct=options)
         if is_ssh:
             arguments_of_ssh = (OWN_CONNECTION, extra, old.get_option("ssh_args") or "")
@@ -108,7 +111,7 @@ class GuardedAction(ActionBase):
             done: dict[str, Any] = self._execute_module(module_name=name, module_args=arguments, task_vars=task_vars)
         finally:
             self._connection = old
-            new.close()
+            close(new)
         return done
 
     def _explained(self, result: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
@@ -171,6 +174,12 @@ class GuardedAction(ActionBase):
                     f"({short(str(status.get('msg', 'it has no report')))}); look at it before you run again."
                 )
             time.sleep(2)
+
+
+def close(connection: Any) -> None:
+    """Close a connection. One that was never opened may not be able to (paramiko_ssh), which would hide the reason."""
+    if connection.connected:
+        connection.close()
 
 
 def short(text: str) -> str:

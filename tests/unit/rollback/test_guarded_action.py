@@ -17,11 +17,38 @@ class Task:
     check_mode = False
 
 
+class Connection:
+    """A connection plugin like paramiko_ssh, which fails when it is closed and was never opened."""
+
+    _load_name = "paramiko_ssh"
+    become = None
+    _shell = None
+
+    def __init__(self, *, connected: bool = True) -> None:
+        self.connected = connected
+        self.options: dict[str, Any] = {}
+
+    def get_options(self) -> dict[str, Any]:
+        return {}
+
+    def set_options(self, direct: dict[str, Any]) -> None:
+        self.options.update(direct)
+
+    def set_option(self, name: str, value: Any) -> None:
+        self.options[name] = value
+
+    def close(self) -> None:
+        if not self.connected:
+            raise AttributeError("'NoneType' object has no attribute '_host_keys'")
+        self.connected = False
+
+
 class Action(GuardedAction):
     """An action whose host answers from a list: a result, or an exception."""
 
     def __init__(self, *answers: Any) -> None:
         self._task = Task()
+        self._connection = Connection()
         self.answers = list(answers)
         self.asked: list[tuple[str, dict[str, Any], int | None]] = []
 
@@ -57,6 +84,38 @@ def test_a_change_is_confirmed_with_its_token_on_the_new_port() -> None:
     assert action.confirmed({"changed": True, "guard": GUARD, "guard_port": 2222}, {}) == {"changed": True}
     arguments = {"state": "disarmed", "token": "t"}
     assert action.asked == [("postern.mail_gateway.rollback_guard", arguments, 2222)]
+
+
+def test_ansible_tidies_up_over_the_new_port() -> None:
+    """Without a persistent connection each command is a logon of its own, and nobody listens on the old port."""
+    action = Action({"changed": False})
+    action.confirmed({"changed": True, "guard": GUARD, "guard_port": 2222}, {})
+    assert action._connection.options == {"port": 2222}
+    action = Action({"changed": False})
+    action.confirmed({"changed": True, "guard": GUARD}, {})
+    assert action._connection.options == {}
+
+
+def test_a_change_that_isnt_confirmed_leaves_the_port_as_it_was() -> None:
+    report = {"token": "t", "when": "2026-01-31T12:00:00+00:00", "files": ["/etc/x"], "errors": [], "why": "…"}
+    action = Action(*[refused("Connection timed out")] * 3, {"rolled_back": report})
+    action.confirmed({"changed": True, "guard": GUARD, "guard_port": 2222}, {})
+    assert action._connection.options == {}
+
+
+def test_a_connection_that_was_never_opened_hides_no_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    action = Action()
+    action._play_context = None
+    new = Connection(connected=False)
+    monkeypatch.setattr(guarded_action.connection_loader, "get", lambda *_: new)
+
+    def execute(**_: Any) -> dict[str, Any]:
+        raise refused("Authentication failed.")
+
+    action._execute_module = execute
+    with pytest.raises(AnsibleConnectionFailure, match="Authentication failed"):
+        GuardedAction.over_new_connection(action, "x", {}, {}, 2222)
+    assert new.options == {"port": 2222}
 
 
 def test_a_slow_host_is_asked_again() -> None:
@@ -142,6 +201,8 @@ class Transport:
     """A connection plugin. As paramiko_ssh does, it keeps one connection open for all who ask."""
 
     opened: dict[str, object] = {}
+
+    connected = True
 
     def __init__(self, name: str) -> None:
         self._load_name = name
