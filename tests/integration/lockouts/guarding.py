@@ -58,6 +58,14 @@ FIREWALL = Role(
 )
 
 
+#: What a container engine adds to the table at any time.
+CONTAINERS = (
+    "iptables -N CONTAINERS; iptables -A CONTAINERS -s 10.88.0.0/16 -j ACCEPT; iptables -A FORWARD -j CONTAINERS"
+)
+
+NO_CONTAINERS = "iptables -D FORWARD -j CONTAINERS; iptables -F CONTAINERS; iptables -X CONTAINERS"
+
+
 def states(lab: Lab) -> dict[str, list[str]]:
     return {host: state(lab, host) for host in GATEWAYS}
 
@@ -141,9 +149,19 @@ def reported(role: Role, why: str) -> Run:
 def controller_is_killed(lab: Lab, role: Role, folder: Path) -> str:
     before = states(lab)
     with stuck_before_confirmation(lab, role, folder, SOON) as run:
+        if role is FIREWALL:
+            for host in GATEWAYS:
+                lab.exec(host, ["sh", "-c", CONTAINERS])
         kill(run)
         for host in GATEWAYS:
             wait_until(lambda host=host: armed(lab, host) is None, 90)
+    if role is FIREWALL:
+        # What others have put into the table meanwhile isn't the role's to take back.
+        for host in GATEWAYS:
+            added = lab.exec(host, ["sh", "-c", "iptables -S CONTAINERS; iptables -S FORWARD | grep CONTAINERS"]).stdout
+            assert "-A CONTAINERS -s 10.88.0.0/16 -j ACCEPT" in added, added
+            assert "-A FORWARD -j CONTAINERS" in added, added
+            lab.exec(host, ["sh", "-c", NO_CONTAINERS])
     as_before(lab, before)
     reported(role, "since it was not confirmed in time")
     return "the next run says: The last change … was rolled back at …, since it was not confirmed in time; …"
@@ -202,11 +220,69 @@ def host_is_restarted_while_a_second_run_waits(lab: Lab, role: Role, folder: Pat
             assert "waits for its confirmation, which another run may be about to give; nothing was changed" in said
         assert states(lab) == changed
         kill(run)
-        restarts = [
-            subprocess.Popen(["podman", "restart", lab.container(host)], env=ENVIRONMENT, stdout=subprocess.DEVNULL)
-            for host in GATEWAYS
-        ]
-        assert [restart.wait(timeout=180) for restart in restarts] == [0, 0]
+        restart(lab)
     as_before(lab, before)
     reported(role, "since the host was restarted before it was confirmed")
     return f"{sentence} …, waits for its confirmation …; after the restart: … since the host was restarted before it …"
+
+
+def listen_addresses_over_a_boot(lab: Lab) -> str:
+    """Sshd listens on the address that people use and on one that isn't there after a boot any more (VRRP, say).
+
+    gw1 has ssh.service, which starts again until one is there; gw2 has ssh.socket, which doesn't ask.
+    """
+    late = "192.0.2.99"
+    before = states(lab)
+    try:
+        for host in GATEWAYS:
+            lab.exec(host, ["ip", "address", "replace", f"{late}/32", "dev", "lo"])
+        addresses = f"{{{{ [ansible_host, '{late}'] }}}}"
+        run = play(SSHD.converge, variables={"sshd_listen_addresses": addresses})
+        assert (run.status, run.changed) == (0, len(GATEWAYS)), run.output
+        restart(lab)
+        for host in GATEWAYS:
+            assert late not in lab.exec(host, ["ip", "-brief", "address"]).stdout
+            wait_until(lambda host=host: with_key(lab, host, "true").returncode == 0, 90)
+        # Nothing but the late one: it comes after sshd has given up.
+        for host in GATEWAYS:
+            lab.exec(host, ["ip", "address", "replace", f"{late}/32", "dev", "lo"])
+            unit = {"gw1": "ssh.service", "gw2": "ssh.socket"}[host]
+            lab.exec(host, ["sh", "-c", ONLY_LATE.format(late=late, unit=unit, **PLACES)])
+            heard = ["sh", "-c", f"ss -Hltn | grep -q '{late}:22 '"]
+            wait_until(lambda host=host, heard=heard: lab.exec(host, heard, check=False).returncode == 0, 60)
+    finally:
+        for host in GATEWAYS:
+            lab.exec(host, ["ip", "address", "delete", f"{late}/32", "dev", "lo"], check=False)
+            lab.exec(host, ["sh", "-c", AS_BEFORE.format(**PLACES)], check=False)
+        restart(lab)
+        for host in GATEWAYS:
+            wait_until(lambda host=host: with_key(lab, host, "true").returncode == 0, 90)
+    run = play(SSHD.converge)
+    assert run.status == 0, run.output
+    as_before(lab, before)
+    return "after the restart, without one of the addresses: a logon works; and it listens once that one is there"
+
+
+#: sshd on the late address alone, which comes a while after its start.
+ONLY_LATE = """
+cp -a {drop_in} /root/kept; cp -a {socket} /root/kept.socket 2>/dev/null
+sed -i '/^ListenAddress/d; 1a ListenAddress {late}' {drop_in}
+test -e {socket} && sed -i '/^ListenStream=./d; s/^ListenStream=$/&\\nListenStream={late}:22/' {socket}
+ip address delete {late}/32 dev lo
+systemctl daemon-reload; systemctl restart {unit}
+sleep 2; ip address replace {late}/32 dev lo
+"""
+AS_BEFORE = "mv /root/kept {drop_in}; test ! -e /root/kept.socket || mv /root/kept.socket {socket}"
+PLACES = {
+    "drop_in": "/etc/ssh/sshd_config.d/00-postern.conf",
+    "socket": "/etc/systemd/system/ssh.socket.d/00-postern.conf",
+}
+
+
+def restart(lab: Lab) -> None:
+    """Restart both hosts."""
+    restarts = [
+        subprocess.Popen(["podman", "restart", lab.container(host)], env=ENVIRONMENT, stdout=subprocess.DEVNULL)
+        for host in GATEWAYS
+    ]
+    assert [one.wait(timeout=180) for one in restarts] == [0, 0]

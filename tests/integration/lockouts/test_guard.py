@@ -39,3 +39,9 @@ def test_a_second_run_and_a_restart_before_the_change_is_confirmed(
 ) -> None:
     said = guarding.host_is_restarted_while_a_second_run_waits(hosts, role, tmp_path)
     record(record_property, role, "two runs at once, and the host restarted before the confirmation", said)
+
+
+def test_an_address_to_listen_on_that_comes_late_at_a_boot(hosts: Lab, record_property: Any) -> None:
+    said = guarding.listen_addresses_over_a_boot(hosts)
+    for host in guarding.GATEWAYS:
+        record_property("trial", ("sshd", "an address to listen on that isn't there at a boot", host, "kept", said))
