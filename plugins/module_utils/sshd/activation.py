@@ -83,6 +83,8 @@ class Activation:
         try:
             for file in changes:
                 file.put()
+                if file.content is None and file.path in (self.host.service_drop_in, self.host.socket_drop_in):
+                    remove(file.path.parent)  # unless somebody else has a file there
             reason = self.activate({file.path for file in changes})
         except OSError as error:
             reason = f"{error.filename}: {error.strerror}"

@@ -549,6 +549,20 @@ def test_an_sshd_that_found_no_address_is_started_again(host: SshdHost) -> None:
     assert all_addresses[host.service_drop_in] is None
 
 
+@pytest.mark.parametrize("others", [False, True])
+def test_a_drop_in_that_goes_takes_its_folder_unless_somebody_uses_it(
+    host: SshdHost, machine: Machine, guard: RollbackGuard, others: bool
+) -> None:
+    machine.ports = ["22 sshd"]
+    Activation(host, [22]).apply(changes(host, listen_addresses=["192.0.2.1"]), guard)
+    guard.disarm(guard.token)
+    folder = host.service_drop_in.parent
+    if others:
+        (folder / "own.conf").touch()
+    Activation(host, [22]).apply(changes(host), guard)
+    assert folder.exists() == others
+
+
 # --- how it goes into use ---------------------------------------------------------------------------------------------
 
 
