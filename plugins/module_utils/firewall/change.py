@@ -17,7 +17,7 @@ from ..rollback.guard import RollbackGuard, sentence
 from ..rollback.program import Command
 from .decision import refusal
 from .desired import wanted_rules
-from .kernel import IPTABLES, Live, way_back
+from .kernel import IPTABLES, Live, undoing
 from .merging import is_ours, merge
 from .rules import listing
 from .ufw import CONF, DEFAULTS, USER_RULES, State, Ufw, connection, scratch
@@ -158,7 +158,7 @@ class Firewall:
         :param starts: whether ufw starts with the host already.
         """
         saved = {SAVED.format(family): text for family, text in now.text.items()}
-        saved |= {OURS.format(family): way_back(now, wanted, family) for family in now.text}
+        saved |= {OURS.format(family): undoing(now, wanted, family) for family in now.text}
         commands: list[Command] = [
             {
                 "command": [f"{SBIN}/{IPTABLES[family]}-restore", "--noflush", self._text(OURS, family)],

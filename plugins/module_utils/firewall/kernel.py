@@ -102,7 +102,7 @@ def document(wanted: Live, now: Live, family: int) -> str:
     return "\n".join([*lines, "COMMIT", ""])
 
 
-def way_back(before: Live, after: Live, family: int) -> str:
+def undoing(before: Live, after: Live, family: int) -> str:
     """Return the input of ``iptables-restore --noflush`` that takes a change of ufw's part back, and nothing else.
 
     What others (a container engine, Fail2Ban) have put into the table meanwhile stays.

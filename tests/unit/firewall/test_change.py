@@ -12,7 +12,7 @@ import pytest
 
 from ansible_collections.postern.mail_gateway.plugins.module_utils.firewall import change
 from ansible_collections.postern.mail_gateway.plugins.module_utils.firewall.change import Firewall
-from ansible_collections.postern.mail_gateway.plugins.module_utils.firewall.kernel import Live, live_from, way_back
+from ansible_collections.postern.mail_gateway.plugins.module_utils.firewall.kernel import Live, live_from, undoing
 from ansible_collections.postern.mail_gateway.plugins.module_utils.firewall.ufw import (
     CONF,
     DEFAULTS,
@@ -163,8 +163,8 @@ COMMIT
 """
 
 
-def test_the_way_back_is_about_ufws_part_alone() -> None:
-    text = way_back(live_from({4: BEFORE}), live_from({4: AFTER}), 4)
+def test_a_rollback_is_about_ufws_part_alone() -> None:
+    text = undoing(live_from({4: BEFORE}), live_from({4: AFTER}), 4)
     assert text.splitlines() == [
         "*filter", ":INPUT ACCEPT [0:0]", ":ufw-user-input - [0:0]", ":ufw-new - [0:0]",
         "-D INPUT -j ufw-user-input", "-D INPUT -j ufw-new", "-A INPUT -j ufw-user-input",
@@ -173,8 +173,8 @@ def test_the_way_back_is_about_ufws_part_alone() -> None:
     assert "DOCKER" not in text
 
 
-def test_the_way_back_of_a_firewall_that_was_off_leaves_nothing_of_it() -> None:
-    text = way_back(live_from({4: "*filter\n:INPUT ACCEPT [0:0]\nCOMMIT\n"}), live_from({4: AFTER}), 4)
+def test_a_rollback_of_a_firewall_that_was_off_leaves_nothing_of_it() -> None:
+    text = undoing(live_from({4: "*filter\n:INPUT ACCEPT [0:0]\nCOMMIT\n"}), live_from({4: AFTER}), 4)
     assert [line for line in text.splitlines() if line.startswith("-")] == [
         "-D INPUT -j ufw-user-input", "-D INPUT -j ufw-new", "-X ufw-new", "-X ufw-user-input",
     ]  # fmt: skip

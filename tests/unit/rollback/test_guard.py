@@ -336,7 +336,7 @@ def test_commands_find_their_texts_until_nothing_is_armed(host: Host) -> None:
 def test_what_cant_be_taken_back_alone_is_taken_back_as_a_whole(
     host: Host, command: str, otherwise: str, done: list[str], errors: int
 ) -> None:
-    """The firewall's way back leaves what others added; where that doesn't go, the whole table comes back."""
+    """The firewall's rollback leaves what others added; where that doesn't go, the whole table comes back."""
     other = ["touch", str(host.root / otherwise)] if otherwise != "false" else ["false"]
     guard = host.guard()
     guard.arm([host.file], [{"command": [command], "otherwise": other}])
