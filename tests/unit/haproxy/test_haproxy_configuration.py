@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.postern.mail_gateway.plugins.module_utils.haproxy import configuration
 from ansible_collections.postern.mail_gateway.plugins.module_utils.haproxy.runtime import ask, running, running_digest
 from ansible_collections.postern.mail_gateway.plugins.module_utils.host.locks import locked
 from ansible_collections.postern.mail_gateway.plugins.modules import haproxy_configuration as module
@@ -198,8 +199,8 @@ class Host:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(module, "AnsibleModule", Module)
             patch.setattr(module, "LOCK", self.folder / "lock")
-            patch.setattr(module, "run", self.run)
-            patch.setattr(module, "time", SimpleNamespace(time=time.time, monotonic=time.monotonic, sleep=nap))
+            patch.setattr(configuration, "run", self.run)
+            patch.setattr(configuration, "time", SimpleNamespace(time=time.time, monotonic=time.monotonic, sleep=nap))
             with pytest.raises(Left):
                 module.main()
         return result
@@ -403,7 +404,7 @@ def test_killed_run_is_healed_by_the_next_one(host: Host, restarted: str) -> Non
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "replace", replace)
-        patch.setattr(module.Configuration, "reload", reload)
+        patch.setattr(configuration.Configuration, "reload", reload)
         with pytest.raises(Killed):
             host.module(wanted)
     if restarted != "never":
@@ -414,7 +415,7 @@ def test_killed_run_is_healed_by_the_next_one(host: Host, restarted: str) -> Non
         assert host.networks_in_use() == {"10.0.0.0/8"}
         # The next run is killed as well, after it has put the last file in place.
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(module.Configuration, "reload", reload)
+            patch.setattr(configuration.Configuration, "reload", reload)
             with pytest.raises(Killed):
                 host.module(wanted)
     said = host.module(wanted, check_mode=True)
