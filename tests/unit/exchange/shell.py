@@ -102,7 +102,7 @@ class Action(ActionModule):  # type: ignore[misc]
 
     def configure(self, **arguments: Any) -> dict[str, Any]:
         """Run the plugin's own part, with the defaults of the arguments that aren't given."""
-        defaults = {"server": "EX1", "session": "present", "confirm_timeout": 0}
+        defaults = {"server": "EX1", "session": "present", "confirm_timeout": 0, "removable_addresses": ["*"]}
         result: dict[str, Any] = self._configure({**defaults, **arguments})
         return result
 
