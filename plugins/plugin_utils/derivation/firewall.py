@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
+from ...module_utils.firewall.desired import MOST_PORTS
 from ..declaration.site import Site
 from .role import Derived, Opening, texts
 
@@ -19,13 +20,20 @@ def derive_firewall(site: Site, openings: Iterable[Opening]) -> Derived:
         for one in site.declaration.firewall.open
     ]
     rules = [*openings, *sorted(declared, key=lambda opening: (opening.comment, opening.ports))]
-    variables = {"firewall_rules": list(map(_rule, rules)), "firewall_exact": site.declaration.firewall.exact}
+    split = [_rule(opening, ports) for opening in rules for ports in _parts(opening.ports)]
+    variables = {"firewall_rules": split, "firewall_exact": site.declaration.firewall.exact}
     return Derived(variables, managed=site.declaration.firewall.managed)
 
 
-def _rule(opening: Opening) -> dict[str, Any]:
+def _parts(ports: tuple[int, ...]) -> Iterator[list[int]]:
+    """The ports, as many at a time as one rule of ufw can have."""
+    for start in range(0, len(ports), MOST_PORTS):
+        yield list(ports[start : start + MOST_PORTS])
+
+
+def _rule(opening: Opening, ports: list[int]) -> dict[str, Any]:
     return {
-        "ports": list(opening.ports),
+        "ports": ports,
         "protocol": opening.protocol,
         "sources": list(opening.sources),
         "destinations": list(opening.destinations),

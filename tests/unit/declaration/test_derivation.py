@@ -19,6 +19,7 @@ from ansible_collections.postern.mail_gateway.plugins.plugin_utils.declaration.v
     DeclarationError,
     validate,
 )
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.roles.reading import ROLES, read_variables
 
 ROOT = Path(__file__).resolve().parents[3]
 DIRECTORIES = {
@@ -249,6 +250,8 @@ def test_the_roles_take_what_is_derived(role: str) -> None:
     assert ArgumentSpecValidator(options["options"]).validate(variables).error_messages == []
 
 
+HAPROXY = yaml.safe_load((ROOT / "roles/haproxy/defaults/main.yml").read_text())
+
 # --- by properties ---------------------------------------------------------------------------------------------------
 
 labels = st.from_regex(r"[a-z]([a-z0-9-]{0,6}[a-z0-9])?", fullmatch=True)
@@ -364,6 +367,12 @@ def test_properties(site: tuple[dict[str, Any], Inventory]) -> None:
     order = random.Random(0)
     for gateway in inventory.groups["gateways"]:
         variables = derive_gateway(declaration, gateway, inventory)
+
+        # What is sound to preflight is sound to the role by itself.
+        own = {name: value for name, value in variables.items() if name in ROLES["haproxy"].shapes}
+        read, problems = read_variables(ROLES["haproxy"], {**HAPROXY, **own})
+        assert problems == []
+        assert {name: read[name] for name in own} == own
 
         # The published ports are those of the declared services.
         ports = {service["port"] for service in variables["haproxy_tcp_services"]}

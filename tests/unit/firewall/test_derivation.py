@@ -124,3 +124,14 @@ def test_the_order_of_what_is_declared_makes_no_difference() -> None:
     other, _ = declared({"service_addresses": SERVICES[::-1]})
     other["admin_networks"] = other["admin_networks"][::-1]
     assert derive_gateway(one, "gw1", inventory) == derive_gateway(other, "gw1", inventory)
+
+
+def test_more_ports_than_a_rule_can_have_are_several_rules() -> None:
+    opened = {"ports": list(range(9000, 9040)), "protocol": "udp", "comment": "many"}
+    declaration, inventory = declared({"firewall.open": [opened]})
+    rules = derive_gateway(declaration, "gw1", inventory)["firewall_rules"]
+    assert [len(rule["ports"]) for rule in rules if rule["comment"] == "many"] == [15, 15, 10]
+    made = wanted_rules([{**DEFAULTS, **rule} for rule in rules], {}, "postern")
+    assert {port for rule in made if rule.protocol == "udp" for port in rule.dport.split(",")} == set(
+        map(str, range(9000, 9040))
+    )
