@@ -33,13 +33,13 @@ class Neighbourhood:
 
 def read_neighbourhood(reader: Reader, arguments: Mapping[str, Any]) -> Neighbourhood:
     """What the variables say of it."""
-    removable = arguments.get("removable_addresses") or ()
+    removable = arguments.get("removable_addresses")
     return Neighbourhood(
         servers=_ranges(reader, arguments, "server_addresses"),
         gateways=_ranges(reader, arguments, "gateway_addresses"),
         relays=_ranges(reader, arguments, "relay_addresses"),
         acknowledged=_ranges(reader, arguments, "acknowledged_relay_networks"),
-        removable=None if "*" in removable else _ranges(reader, arguments, "removable_addresses"),
+        removable=None if removable is None or "*" in removable else _ranges(reader, arguments, "removable_addresses"),
     )
 
 
