@@ -27,6 +27,8 @@ from threading import Lock
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
+from setup import OLDEST_PROGRAMS
+
 from progress import MARK, alive, say
 
 RESULTS = ROOT / ".cache" / "results"
@@ -52,6 +54,7 @@ class Part:
     needs_lab: bool = False
     counts_commands: bool = False
     goes_on: bool = False
+    programs: str = ""  # a folder whose programs go before all others
     passed: int = 0
     failed: int = 0
     skipped: Counter[tuple[str, str]] = field(default_factory=Counter)  # file and reason
@@ -88,13 +91,16 @@ UNIT = Part("unit", [["pytest", "--quiet", "--numprocesses=2"]])
 FRESH = Part("a new machine", [["pytest", "--quiet", "tests/integration/fresh"]])
 #: The longest first, so that the last ones end at about the same time.
 SCENARIOS = ("default", "exchange", "fail2ban", "haproxy", "letsencrypt", "sshd", "firewall")
+OLDEST_SCENARIO = "default"
 LABS = ("", "2", "3")
 
 
 def scenario(name: str) -> Part:
     """Return the part that is a scenario of molecule."""
     command = ["molecule", "test", "--no-command-borders", "--scenario-name", name]
-    return Part(f"molecule {name}", [command], needs_lab=True)
+    # The whole of the product once with the oldest ansible-core that is promised.
+    programs = str(OLDEST_PROGRAMS) if name == OLDEST_SCENARIO else ""
+    return Part(f"molecule {name}", [command], needs_lab=True, programs=programs)
 
 
 def run(part: Part, lab: str = "", *, live: bool = False) -> None:
@@ -105,7 +111,8 @@ def run(part: Part, lab: str = "", *, live: bool = False) -> None:
     environment = {
         **os.environ,
         # Once more in front: a Python that is started through pyenv puts its own programs there.
-        "PATH": f"{ROOT / '.cache' / 'venv' / 'bin'}:{os.environ['PATH']}",
+        "PATH": ":".join(filter(None, [part.programs, str(ROOT / ".cache" / "venv" / "bin"), os.environ["PATH"]])),
+        "POSTERN_ANSIBLE": part.programs,
         "POSTERN_LAB": lab,
         "POSTERN_RESULTS": str(part.results),
         "PYTEST_ADDOPTS": "-p junit_results",
@@ -285,7 +292,7 @@ def main() -> int:
         say("The lab needs root, because it makes network bridges: run this as root.")
         return 1
     shutil.rmtree(RESULTS, ignore_errors=True)
-    setup = subprocess.run([sys.executable, "tests/setup/setup.py"], check=False).returncode
+    setup = subprocess.run([sys.executable, "tests/setup/setup.py", "--oldest"], check=False).returncode
     if setup:
         return setup
     interrupted = False

@@ -33,6 +33,10 @@ from progress import progress, say
 CACHE = ROOT / ".cache"
 VENV = CACHE / "venv"
 REQUIREMENTS = ROOT / "tests" / "requirements.txt"
+#: The oldest ansible-core that is promised, in an environment of its own, and a folder with its programs alone.
+OLDEST = CACHE / "venv-oldest"
+OLDEST_REQUIREMENTS = ROOT / "tests" / "requirements-oldest.txt"
+OLDEST_PROGRAMS = OLDEST / "programs"
 STORAGE = Path("/var/lib/containers")
 SPF_ARCHIVE = "pyspf==2.0.14"
 SPF_CASES = CACHE / "published" / "rfc7208-tests.yml"
@@ -185,33 +189,45 @@ def install_packages() -> None:
         )
 
 
-def make_venv() -> None:
-    """Make the virtual environment, unless the one that is there was made from the same."""
+def make_venv(venv: Path | None = None, requirements: Path | None = None) -> None:
+    """Make a virtual environment, that of the tests by default, unless the one that is there was made from the same."""
+    venv, requirements = venv or VENV, requirements or REQUIREMENTS
     # Not the interpreter of the environment itself, which may be what runs this and is about to go.
     python = Path(sys.executable).resolve()
-    material = f"{python} {sys.version_info}\n{VENV}\n{REQUIREMENTS.read_text()}"
+    material = f"{python} {sys.version_info}\n{venv}\n{requirements.read_text()}"
     made_from = hashlib.sha256(material.encode()).hexdigest()
-    mark = VENV / "made-from"
-    if mark.is_file() and mark.read_text() == made_from and _lacking() == []:
+    mark = venv / "made-from"
+    if mark.is_file() and mark.read_text() == made_from and _lacking(venv, requirements) == []:
         return
-    with progress("Python packages of tests/requirements.txt"):
-        shutil.rmtree(VENV, ignore_errors=True)
-        run([str(python), "-m", "venv", str(VENV)])
+    with progress(f"Python packages of tests/{requirements.name}"):
+        shutil.rmtree(venv, ignore_errors=True)
+        run([str(python), "-m", "venv", str(venv)])
         # Most of it is never imported, so what is gets compiled when it first is.
-        run([str(VENV / "bin" / "pip"), "install", "--no-compile", "--no-deps", "--requirement", str(REQUIREMENTS)])
-        if lacking := _lacking():
+        run([str(venv / "bin" / "pip"), "install", "--no-compile", "--no-deps", "--requirement", str(requirements)])
+        if lacking := _lacking(venv, requirements):
             raise SetupError(f"pip says nothing, but didn't install {' '.join(lacking)}: look at 'pip config list'.")
         mark.write_text(made_from)
 
 
-def _lacking() -> list[str]:
-    """Return the requirements that the virtual environment doesn't have in the version asked for."""
+def make_oldest() -> None:
+    """Make the environment of the oldest ansible-core, and the folder of its programs: no Python, no pip."""
+    make_venv(OLDEST, OLDEST_REQUIREMENTS)
+    OLDEST_PROGRAMS.mkdir(exist_ok=True)
+    for program in OLDEST.glob("bin/ansible*"):
+        link = OLDEST_PROGRAMS / program.name
+        if not link.is_symlink():
+            link.symlink_to(program)
+
+
+def _lacking(venv: Path | None = None, requirements: Path | None = None) -> list[str]:
+    """Return the requirements that a virtual environment doesn't have in the version asked for."""
+    venv, requirements = venv or VENV, requirements or REQUIREMENTS
     found: set[str] = set()
-    if (VENV / "bin" / "pip").exists():
-        for folder in VENV.glob("lib/python*/site-packages/*.dist-info"):
+    if (venv / "bin" / "pip").exists():
+        for folder in venv.glob("lib/python*/site-packages/*.dist-info"):
             name, _, version = folder.name.removesuffix(".dist-info").rpartition("-")
             found.add(_plain(f"{name}=={version}"))
-    return [pin for pin in listed(REQUIREMENTS) if _plain(pin) not in found]
+    return [pin for pin in listed(requirements) if _plain(pin) not in found]
 
 
 def _plain(pin: str) -> str:
@@ -289,7 +305,9 @@ def main() -> int:
     """Do what the command line asks for; return the exit status."""
     parser = argparse.ArgumentParser(description="Set up what the tests and the lab need.")
     parser.add_argument("--images", action="store_true", help="make the images of the lab, too")
-    images = parser.parse_args().images
+    parser.add_argument("--oldest", action="store_true", help="make the environment of the oldest ansible-core, too")
+    asked = parser.parse_args()
+    images = asked.images
     ready = threading.Event()
 
     def machine() -> None:
@@ -304,6 +322,8 @@ def main() -> int:
         if importlib.util.find_spec("ensurepip") is None:
             ready.wait()
         make_venv()
+        if asked.oldest:
+            make_oldest()
         fetch_spf_cases()
         unpack_powershell()
         link_collections()

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+from setup import OLDEST_PROGRAMS, OLDEST_REQUIREMENTS, listed, make_oldest
 
 ROOT = Path(__file__).resolve().parents[3]
 EXAMPLE = ROOT / "inventory" / "example"
@@ -42,17 +43,16 @@ NATIVE = {
 @pytest.fixture(scope="session")
 def oldest() -> Path:
     """ansible-playbook of the oldest ansible-core that meta/runtime.yml allows, in an environment of its own."""
-    required = yaml.safe_load((ROOT / "meta" / "runtime.yml").read_text())["requires_ansible"].removeprefix(">=")
-    major, minor, _ = required.split(".")
-    folder = ROOT / ".cache" / f"ansible-core-{major}.{minor}"
     with (ROOT / ".cache" / "ansible-core.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (folder / "complete").exists():
-            packages = [f"ansible-core=={major}.{minor}.*", "--requirement", str(ROOT / "requirements.txt")]
-            subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
-            subprocess.run([str(folder / "bin" / "pip"), "install", "--quiet", *packages], check=True)
-            (folder / "complete").touch()
-    return folder / "bin" / "ansible-playbook"
+        make_oldest()
+    return OLDEST_PROGRAMS / "ansible-playbook"
+
+
+def test_the_oldest_is_the_one_that_is_promised() -> None:
+    promised = yaml.safe_load((ROOT / "meta" / "runtime.yml").read_text())["requires_ansible"].removeprefix(">=")
+    pins = dict(pin.split("==") for pin in listed(OLDEST_REQUIREMENTS))
+    assert pins["ansible-core"].split(".")[:2] == promised.split(".")[:2]
 
 
 def run(program: Path, *arguments: str, **environment: str) -> tuple[int, str]:
