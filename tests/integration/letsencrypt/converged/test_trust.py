@@ -54,9 +54,10 @@ ROOTS = (
     *("/etc/fail2ban", "/etc/ufw", "/etc/default", "/usr/local/lib", "/usr/local/sbin", "/var/lib/postern"),
     *("/var/lib/haproxy", "/var/lib/fail2ban", "/srv/sftp"),
 )
-NAMED = r"grep -hEo '(127\.[0-9.]+|::1|localhost)\]?:[0-9]+' /etc/haproxy/haproxy.cfg | sed 's/.*://' | sort -un"
+# Where HAProxy sends requests to on the host itself, and where certbot answers.
+NAMED = r"grep -hE '^ *server ' /etc/haproxy/haproxy.cfg | grep -Eo '(127\.[0-9.]+|::1|localhost)\]?:[0-9]+' | sed 's/.*://'"
 SETTINGS = "sed -n 's/.*\"http_port\": *\\([0-9]*\\).*/\\1/p' /etc/postern/certificates.json"
-SOCKETS = "ss -Hxlp | awk '/haproxy|fail2ban|postern/ {print $5}' | grep ^/ | sort -u; ls -d /run/haproxy/*.sock"
+SOCKETS = "find /run -type s | grep -E 'haproxy|fail2ban|postern'"
 
 
 def attempted(lab: Lab, gateway: str) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -93,6 +93,20 @@ def test_bad_input_is_told_before_anything_changes(lab: Lab) -> None:
     assert {host: snapshot(lab, host) for host in GATEWAYS} == before
 
 
+def test_a_lineage_of_somebody_elses_with_the_same_name_is_refused_and_stays(lab: Lab) -> None:
+    """It was taken over once, and deleted with its keys later. What tells ours apart is its hook."""
+    path = "/etc/letsencrypt/renewal/mail.conf"
+    lab.exec("gw1", ["sed", "-i.kept", "s/^renew_hook = .*/renew_hook = systemctl reload nginx/", path])
+    try:
+        before = lab.exec("gw1", ["cat", path]).stdout
+        for arguments in ((), ("--check",)):
+            said = refused({}, *arguments)
+            assert "certbot has a certificate 'mail' on this host that isn't this role's" in said, said
+        assert lab.exec("gw1", ["cat", path]).stdout == before
+    finally:
+        lab.exec("gw1", ["mv", f"{path}.kept", path])
+
+
 def test_a_renewal_that_fails_is_seen_and_the_next_one_works(lab: Lab) -> None:
     """It is due, and the authority is out of reach: the old one goes on, and the failure is there to be seen."""
     assert wait_for(lambda: left(lab, "gw1") < 0.45, 120)
