@@ -91,6 +91,8 @@ def read_inventory_name(value: Any) -> str:
     """The name of a host in the inventory, as it goes into names of servers, files and keys."""
     expected = "a host's name in the inventory"
     text = read_text(value, expected)
+    if parse_address(text) is not None:
+        return text
     if len(text) > 253 or not _INVENTORY_NAME.match(text):
         raise Unfit(f"but must be {expected} of letters, digits, dots, hyphens and underscores")
     return text

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import difflib
 import functools
-import re
 from collections.abc import Callable, Iterable, Iterator
 
 from ...module_utils.values.addresses import Address, Network, is_public
@@ -62,10 +61,6 @@ def the_servers_are_there(site: Site, problems: Problems) -> None:
     if unknown:
         text = f"but the inventory doesn't know {listed(unknown)} in that group; take it out of the group"
         problems.unfit(node.path, node.value, text)
-    for name in members:
-        if not re.fullmatch(r"[A-Za-z0-9_.:-]+", name):
-            text = "isn't possible for a server; use letters, digits, dots, hyphens and underscores"
-            problems.add(f"The name {show(name)} in the inventory", text)
 
 
 def a_server_has_a_weight(site: Site, problems: Problems) -> None:

@@ -362,6 +362,7 @@ def _paths(option: Option, path: str) -> Iterator[str]:
 
 def read_gateway(name: str, inventory: Inventory, problems: Problems) -> Gateway:
     """The gateway's host variables. Ansible's own are nobody's business here unless they are an address and a port."""
+    _check_name(name, problems)
     place = inventory.variable(name, "ansible_host")
     try:
         reached_at = read_address(name if place is None else place)
@@ -382,6 +383,7 @@ def read_gateway(name: str, inventory: Inventory, problems: Problems) -> Gateway
 
 def read_server(name: str, inventory: Inventory, problems: Problems) -> Server | None:
     """The server's host variables; None where it has no usable address."""
+    _check_name(name, problems)
     weight = _read_variable(schema.SERVER_WEIGHT, name, inventory, problems)
     for variable in (schema.SERVER_ADDRESS.name, "ansible_host"):
         if inventory.variable(name, variable) is not None:
@@ -396,6 +398,14 @@ def read_server(name: str, inventory: Inventory, problems: Problems) -> Server |
         standin = not path.startswith(schema.SERVER_ADDRESS.name)
         problems.sentence(path, problem.sentence.rstrip(".") + instead if standin else problem.sentence)
     return None if address is None else Server(name, path, address, weight)
+
+
+def _check_name(name: str, problems: Problems) -> None:
+    """Note a name that can't go into names of servers, files and keys."""
+    try:
+        read_inventory_name(name)
+    except Unfit as unfit:
+        problems.unfit(f"inventory_hostname of {name}", name, unfit.text)
 
 
 def _read_variable(option: Option, host: str, inventory: Inventory, problems: Problems) -> Any:

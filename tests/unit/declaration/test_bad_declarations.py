@@ -1,6 +1,7 @@
 """Declarations that are wrong, and the sentences that are said about them: every one of them, word for word."""
 # ruff: noqa: E501 (a sentence is on one line, so that it can be searched for)
 
+import dataclasses
 import datetime as dt
 from typing import Any
 
@@ -1230,7 +1231,7 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
     (
         {"groups.exchange": ["ex 1"], "hosts.ex 1": {"ansible_host": "10.10.0.21"}},
         [
-            'The name "ex 1" in the inventory isn\'t possible for a server; use letters, digits, dots, hyphens and underscores.'
+            'inventory_hostname of ex 1 is "ex 1", but must be a host\'s name in the inventory of letters, digits, dots, hyphens and underscores.'
         ],
     ),
     (
@@ -1682,3 +1683,18 @@ def test_the_path_begins_the_sentence() -> None:
     for changes, _ in BAD:
         for problem in validate(*declared(changes)):
             assert problem.sentence.startswith((problem.path, "The inventory")), problem
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("gw 1", "but must be a host's name in the inventory of letters, digits"),
+        ("gw1\n", 'with white space around it; write "gw1"'),
+        ("gw1]:25", "but must be a host's name in the inventory of letters, digits"),
+    ],
+)
+def test_a_gateways_name_can_be_one_of_a_file_and_a_key(name: str, sentence: str) -> None:
+    declaration, inventory = declared()
+    groups = {**inventory.groups, "gateways": [*inventory.groups["gateways"], name]}
+    found = [problem.sentence for problem in validate(declaration, dataclasses.replace(inventory, groups=groups))]
+    assert [one for one in found if one.startswith("inventory_hostname of ") and sentence in one]

@@ -55,8 +55,8 @@ PARSERS: dict[str, tuple[Callable[[Any], Any], tuple[str, ...], set[str] | None]
     "host": (lambda value: read_host(value, loopback=True), ("ex1", "ex1.example.com", "::1", "10.0.0.1"), HOST),
     "inventory name": (
         read_inventory_name,
-        ("gw1", "Gw_1.example.com"),
-        set(string.ascii_letters + string.digits + "._-"),
+        ("gw1", "Gw_1.example.com", "2001:db8::1"),
+        WORD | set(".:"),
     ),
     "mail address": (read_email, ("hostmaster@example.com",), PRINTABLE - set(' "(),:;<>[\\]%`')),
     "URL": (read_url, ("https://ca.example.com:8443/acme/directory",), PRINTABLE - set(' "<>\\^`{|}')),
