@@ -71,3 +71,11 @@ def test_the_account_by_which_certificates_come_has_no_shell(host: Any) -> None:
     assert account.exists
     assert account.shell in ("/usr/sbin/nologin", "/sbin/nologin", "/bin/false")
     assert account.password.startswith(("!", "*"))
+
+
+def test_nothing_of_an_older_release_is_left(host: Any) -> None:
+    for path in ("jail.d/postern-haproxy-held.local", "filter.d/postern-haproxy-held.conf"):
+        assert not host.file(f"/etc/fail2ban/{path}").exists, path
+    assert host.file("/usr/local/sbin/postern-certificates").is_symlink
+    for path in ("/var/lib/postern/rollback", "/etc/systemd/system/postern-rollback-boot.service"):
+        assert not host.file(path).exists, path
