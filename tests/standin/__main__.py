@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,9 @@ def _set(options: argparse.Namespace) -> None:
         for path, text in zip(options.pairs[::2], options.pairs[1::2], strict=True):
             state.put(document, path, _value(text))
             # Whoever edits the file wants its settings to act now, not at the next start of a service.
-            document.get("SettingsInForce", {}).pop(path.partition(".")[0], None)
+            changed = re.split(r"[.\[]", path)[0]
+            transport = changed in ("ReceiveConnector", "ADPermission")
+            document.get("SettingsInForce", {}).pop("Transport" if transport else changed, None)
         store.replace(options.directory, document)
 
 

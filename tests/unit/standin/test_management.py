@@ -565,6 +565,11 @@ def test_transport_goes_on_as_before_for_a_while(
     monkeypatch.setattr(time, "time", lambda: now() + 400)
     assert within(10, lambda: raw(25).banner == "220 relay")
     assert recipient(raw(25)).startswith("250")
+    # What whoever edits the file says is in force at once.
+    shell("Set-ReceiveConnector", Identity="EX1\\Relay", Banner="220 later")
+    assert raw(25).banner == "220 relay"
+    standin.set("ReceiveConnector[Relay].Banner", "220 now")
+    assert raw(25).banner == "220 now"
 
 
 def test_a_stopped_service_listens_no_more(wired: tuple[Standin, Shell], raw: Callable[..., Dialogue]) -> None:
