@@ -57,6 +57,15 @@ def test_each_address_of_a_gateway_is_in_the_connector_meant_for_it() -> None:
     assert variables["exchange_edge_traversal_ports"] == []
 
 
+def test_only_the_connectors_of_port_25_take_senders_without_a_logon() -> None:
+    connectors = {c["name"]: c["properties"] for c in derived()["exchange_receive_connectors"]}
+    assert {name: (one["PermissionGroups"], one["AuthMechanism"]) for name, one in connectors.items()} == {
+        "Mail gateway": (["AnonymousUsers"], ["Tls"]),
+        "Mail gateway submission": (["ExchangeUsers"], ["Tls", "Integrated", "BasicAuth", "BasicAuthRequireTLS"]),
+        "Mail gateway relay": (["AnonymousUsers"], ["Tls"]),
+    }
+
+
 @pytest.mark.parametrize(
     ("changes", "names"),
     [

@@ -110,6 +110,19 @@ def test_a_default_connector_never_relays() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "properties", [{"Enabled": False}, {"AuthMechanism": ["Tls"]}, {"PermissionGroups": ["AnonymousUsers"]}]
+)
+def test_a_default_connector_stays_for_servers_whose_addresses_nobody_knows(properties: dict[str, Any]) -> None:
+    around = {**AROUND, "server_addresses": []}
+    assert refused(receive_connectors=[{"default": True, "properties": properties}], **around) == [
+        (
+            f"{WHO}Default Frontend EX1) is a default connector and would not be for servers any more (enabled, "
+            "ExchangeServer, ExchangeServers); leave these as they are."
+        )
+    ]
+
+
 def test_an_open_relay_of_somebody_else_stops_the_run() -> None:
     machine = Machine()
     machine.state["exchange_receive_connectors"].append(connector("EX1", "Old relay", Bindings=["0.0.0.0:26"]))

@@ -160,6 +160,20 @@ def test_blocks_end_with_the_file() -> None:
     assert "Match" not in text()
 
 
+def test_sftp_accounts_get_files_and_nothing_else() -> None:
+    said = text(sftp_accounts=[{"name": "drop", "keys": []}, {"name": "scan", "keys": []}])
+    block = said.partition("Match User drop,scan\n")[2].partition("\n\n")[0]
+    assert {line.strip() for line in block.splitlines()} == {
+        "ChrootDirectory /srv/sftp/%u",
+        "ForceCommand internal-sftp -d /files",
+        "AuthorizedKeysFile /etc/ssh/authorized_keys.d/%u",
+        "AuthenticationMethods publickey",
+        "DisableForwarding yes",
+        "PermitTTY no",
+        "PermitUserRC no",
+    }
+
+
 def test_the_socket_listens_where_sshd_should() -> None:
     said = socket_drop_in(wanted(ports=[22, 2222], listen_addresses=["192.0.2.1", "2001:db8::1"])).splitlines()
     assert said[2:] == [
