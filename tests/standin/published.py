@@ -26,6 +26,7 @@ _NEEDED = {
     "New-ReceiveConnector": ("Name",),
     "Set-ServerComponentState": ("Identity", "Component", "State", "Requester"),
     "Get-ServerComponentState": ("Identity",),
+    "Set-TransportConfig": (),
     "New-NetIPAddress": ("IPAddress",),
     "Rename-NetAdapter": ("NewName",),
 }

@@ -1660,7 +1660,7 @@ def test_every_problem_is_said_in_one_sentence(changes: dict[str, Any], sentence
         ({"metrics_port": "8404", "websites[0].servers[0].port": " 8080 "}, {}),
         ({"ex2.mail_gateway_server_weight": "50", "ex2.mail_gateway_egress_address": None}, {}),
     ],
-    ids=str,
+    ids=", ".join,
 )
 def test_null_is_not_given_and_a_text_is_what_it_can_only_mean(
     changes: dict[str, Any], same_as: dict[str, Any]
