@@ -159,6 +159,8 @@ def _mend(said: str) -> bool:
     label = '{{index .Config.Labels "postern.checkout"}}'
     if not podman("container", "inspect", f"--format={label}", lost[1], check=False).stdout.strip():
         return False
+    # Nor is there the directory, where the machine was started anew.
+    Path(lost[2]).parent.mkdir(parents=True, exist_ok=True)
     Path(lost[2]).touch()
     return subprocess.run(["unshare", f"--net={lost[2]}", "true"], capture_output=True, check=False).returncode == 0
 
