@@ -70,9 +70,10 @@ molecule: setup ## One scenario in the lab: SCENARIO= a folder of molecule/
 	@molecule test --scenario-name $(SCENARIO)
 
 .PHONY: trials
-trials: setup ## What takes longer: every way to lock oneself out (writes docs/lockout-trials.md), PowerShell's self-test
+trials: setup ## What takes longer: every way to lock oneself out (writes docs/lockout-trials.md), testing's HAProxy, PowerShell's self-test
 	@$(LAB) up
 	@POSTERN_TRIALS_PAGE=1 pytest tests/integration/lockouts
+	@POSTERN_HAPROXY=$$($(PYTHON) tests/setup/haproxy.py testing) && export POSTERN_HAPROXY && pytest -n 2 tests/unit/haproxy
 	@PYTHONPATH=tests $(PYTHON) -m powershell
 
 .PHONY: bench
