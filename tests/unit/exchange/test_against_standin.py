@@ -120,7 +120,7 @@ def serve(standin: Standin, machine: Machine) -> None:
 def said(standin: Standin, source: str) -> tuple[str, bool, bool]:
     """What the server does: the name by which it answers ('' where it doesn't), whether it takes mail, and relays."""
     try:
-        with smtplib.SMTP(HERE, standin.ports[25], timeout=10, source_address=(source, 0)) as client:
+        with smtplib.SMTP(HERE, standin.ports[25], timeout=60, source_address=(source, 0)) as client:
             status, text = client.ehlo("probe.example.test")
             assert status == 250, text
             name = text.split()[0].decode().lower()

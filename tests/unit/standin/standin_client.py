@@ -29,12 +29,26 @@ CONNECTORS = {25: "Default Frontend EX1", 587: "Client Frontend EX1", 717: "Outb
 CONNECTORS |= {2525: "Default EX1", 465: "Client Proxy EX1"}
 
 
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
+class Ports:
+    """Ports that are nobody else's until they are given back.
+
+    A port that is merely found free is anybody's: between two settings nobody listens on it, and a client from another
+    loopback address is given it and keeps it for a minute after its end, which bars 0.0.0.0. So each is held by a
+    socket that is bound to all addresses and never listens; Linux lets one beside it listen where both share one.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._held = []
+        for _unused in range(count):
+            held = socket.socket()
+            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            held.bind(("0.0.0.0", 0))
+            self._held.append(held)
+        self.numbers = [held.getsockname()[1] for held in self._held]
+
+    def give_back(self) -> None:
+        for held in self._held:
+            held.close()
 
 
 def within(seconds: float, true: Callable[[], bool]) -> bool:
@@ -68,8 +82,8 @@ class Standin:
     def __init__(self, directory: Path, tls: Path, run: Path) -> None:
         self.directory = directory
         self.tls = tls
-        ports = free_ports(len(CONNECTORS) + 1)
-        self.https = ports.pop()
+        self._held = Ports(len(CONNECTORS) + 1)
+        self.https, *ports = self._held.numbers
         self.ports = dict(zip(CONNECTORS, ports, strict=True))
         self.reset()
         self.server = Server(directory, tls, run, mail_access=False)
@@ -77,7 +91,7 @@ class Standin:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
-        assert self._ready.wait(10), "the stand-in didn't start"
+        assert self._ready.wait(60), "the stand-in didn't start"
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -90,8 +104,9 @@ class Standin:
 
     def stop(self) -> None:
         self._loop.call_soon_threadsafe(self._task.cancel)
-        self._thread.join(10)
+        self._thread.join(60)
         self.server.journal.close()
+        self._held.give_back()
 
     def document(self) -> dict[str, Any]:
         """A fresh state, on the test's own ports and without the tarpit's five seconds."""

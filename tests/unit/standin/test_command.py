@@ -5,11 +5,12 @@ import socket
 import ssl
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from standin_client import Standin, free_ports, make_certificate, within
+from standin_client import Ports, Standin, make_certificate, within
 
 from standin import dovecot
 from standin.journal import Journal, forget, read
@@ -126,9 +127,29 @@ def test_journal_survives_what_a_crash_leaves(tmp_path: Path) -> None:
     assert list(read(tmp_path / "none")) == []
 
 
-def test_whole_program(tmp_path: Path, certificate: Path) -> None:
+@pytest.mark.parametrize("source", ["127.0.0.1", "127.0.0.11", "0.0.0.0"])
+def test_a_port_is_nobody_elses_while_nobody_listens_on_it(standin: Standin, source: str) -> None:
+    """A client elsewhere on loopback would keep it, and then all addresses can't be listened on."""
+    port = standin.ports[25]
+    standin.connector(25, Enabled=False)
+    with socket.socket() as other, pytest.raises(OSError, match="Address already in use"):
+        other.bind((source, port))
+    for where in ("0.0.0.0", "127.0.0.1"):
+        standin.connector(25, Enabled=True, Bindings=[f"{where}:{port}"])
+        with socket.create_connection(("127.0.0.1", port)) as connection:
+            assert connection.recv(100).startswith(b"220 ")
+
+
+@pytest.fixture
+def two_ports() -> Iterator[list[int]]:
+    held = Ports(2)
+    yield held.numbers
+    held.give_back()
+
+
+def test_whole_program(tmp_path: Path, certificate: Path, two_ports: list[int]) -> None:
     """As on a host: fresh, serve, set, the end by a signal."""
-    smtp, https = free_ports(2)
+    smtp, https = two_ports
     tests = Path(__file__).resolve().parents[2]
 
     def command(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
@@ -175,13 +196,13 @@ def test_whole_program(tmp_path: Path, certificate: Path) -> None:
         text=True,
     )
     try:
-        assert within(10, lambda: any(read(tmp_path / "journal.jsonl", "started")))
+        assert within(60, lambda: any(read(tmp_path / "journal.jsonl", "started")))
         assert command("set", "ReceiveConnector[Only].Banner", '"220 in force"').returncode == 0
         with socket.create_connection(("127.0.0.1", smtp)) as connection:
             assert connection.recv(100) == b"220 in force\r\n"
     finally:
         serve.terminate()
-        _, err = serve.communicate(timeout=10)
+        _, err = serve.communicate(timeout=60)
     assert serve.returncode == 0
     assert err == ""
     assert not (tmp_path / "control.sock").exists()
