@@ -71,7 +71,7 @@ from ..module_utils.certificates.pfx import encryption_for, make_pfx, new_passwo
 from ..module_utils.certificates.x509 import bundle_from
 from ..module_utils.host.arguments import parsed
 from ..module_utils.host.errors import HostError
-from ..module_utils.values.texts import read_label
+from ..module_utils.values.texts import read_host_path, read_label
 
 
 def main() -> None:
@@ -83,8 +83,9 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    path = Path(module.params["folder"], "certificates")
+    path = Path("certificates")
     try:
+        path = Path(parsed("folder", module.params["folder"], read_host_path), path)
         path /= f"{parsed('name', module.params['name'], read_label)}.pem"
         bundle = bundle_from(path.read_bytes())
         password = new_password()

@@ -148,9 +148,11 @@ changed_files:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.haproxy.configuration import Configuration
+from ..module_utils.host.arguments import arguments
 from ..module_utils.host.locks import lock_path, locked
 from ..module_utils.host.modules import sentences
 from ..module_utils.host.ports import check_root_port
+from ..module_utils.values.texts import read_host_path, read_unit
 
 LOCK = lock_path("haproxy")
 LOCK_SECONDS = 5  # a certificate that is just being installed is there in a moment
@@ -192,7 +194,8 @@ def main() -> None:
     with sentences(module), locked(LOCK, BUSY, LOCK_SECONDS):
         for port in module.params["trusted_ports"]:
             check_root_port("haproxy_acme_port", port)
-        result = Configuration(module.params, module.get_bin_path, module.warn).run(check_mode=module.check_mode)
+        params = arguments(module.params, {"folder": read_host_path, "service": read_unit, "socket": read_host_path})
+        result = Configuration(params, module.get_bin_path, module.warn).run(check_mode=module.check_mode)
     module.exit_json(**result)
 
 

@@ -63,11 +63,33 @@ servers:
   sample: {"ex1": "10.10.0.21", "ex2": "10.10.0.22"}
 """
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.haproxy.removals import in_service, leaving
+from ..module_utils.host.arguments import arguments
+from ..module_utils.host.modules import sentences
+from ..module_utils.values.names import read_host, read_inventory_name
+from ..module_utils.values.sentences import Unfit
+from ..module_utils.values.texts import read_host_path, read_variable
+
+
+def read_server(value: Any) -> dict[str, str]:
+    """Return a server that may be in service: its name, and its address or the name that stands for it."""
+    if not isinstance(value, Mapping) or not {"name", "address"} <= set(value):
+        raise Unfit("but must have a name and an address")
+    return {"name": read_inventory_name(value["name"]), "address": str(read_host(value["address"], loopback=True))}
+
+
+PARSERS = {
+    "servers": read_server,
+    "variable": read_variable,
+    "socket": read_host_path,
+    "configuration": read_host_path,
+}
 
 
 def main() -> None:
@@ -82,6 +104,8 @@ def main() -> None:
         supports_check_mode=True,
     )
     asked = module.params
+    with sentences(module):
+        asked = arguments(asked, PARSERS)
     try:
         present = in_service(asked["socket"], Path(asked["configuration"]))
     except ValueError as error:

@@ -78,6 +78,10 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.haproxy.admin_socket import ask
 from ..module_utils.haproxy.runtime import drained_file, server_states, write_states
+from ..module_utils.host.arguments import arguments
+from ..module_utils.host.modules import sentences
+from ..module_utils.values.names import read_inventory_name
+from ..module_utils.values.texts import read_host_path
 
 STATES = {"drained": "drain", "ready": "ready"}
 
@@ -141,6 +145,9 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    parsers = {"server": read_inventory_name, "socket": read_host_path, "state_file": read_host_path}
+    with sentences(module):
+        module.params.update(arguments(module.params, parsers))
     try:
         result = change(module)
     except ValueError as error:

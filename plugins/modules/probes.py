@@ -69,6 +69,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.probes.clients import AT_ONCE, KINDS, ask_all
+from ..module_utils.values.sentences import show
 
 
 def problem(probes: list[dict[str, Any]], secrets: dict[str, Any]) -> str:
@@ -76,9 +77,9 @@ def problem(probes: list[dict[str, Any]], secrets: dict[str, Any]) -> str:
     for number, probe in enumerate(probes):
         kind = probe.get("kind")
         if kind not in KINDS:
-            return f"probes[{number}].kind is {str(kind)!r}, but must be one of {', '.join(sorted(KINDS))}."
+            return f"probes[{number}].kind is {show(kind)}, but must be one of {', '.join(sorted(KINDS))}."
         if "password_of" in probe and probe["password_of"] not in secrets:
-            return f"probes[{number}].password_of is {str(probe['password_of'])!r}, which isn't in secrets."
+            return f"probes[{number}].password_of is {show(probe['password_of'])}, which isn't in secrets."
     return ""
 
 

@@ -99,8 +99,26 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils.host.arguments import arguments
 from ..module_utils.host.modules import sentences
 from ..module_utils.rollback.guard import RollbackGuard, sentence
+from ..module_utils.values.sentences import Unfit
+from ..module_utils.values.texts import read_content, read_host_path, read_line
+
+
+def read_name(value: Any) -> str:
+    """Return what is changed, as sentences call it."""
+    return read_line(value, "a few words for what is changed", 60)
+
+
+def read_command(value: Any) -> list[str]:
+    """Return a command, which has to be one when it is needed: nobody can correct it then."""
+    if not isinstance(value, list) or not value:
+        raise Unfit("but must be a program and its arguments")
+    return [read_content(one) for one in value]
+
+
+PARSERS = {"name": read_name, "files": read_host_path, "commands": read_command}
 
 
 def status(guard: RollbackGuard) -> dict[str, Any]:
@@ -155,6 +173,7 @@ def main() -> None:
     )
     result: dict[str, Any] = {}
     with sentences(module):
+        module.params.update(arguments(module.params, PARSERS))
         guard = RollbackGuard(module.params["name"] or "", module.params["seconds"])
         if module.params["state"] == "status":
             result = status(guard)

@@ -21,7 +21,7 @@ from ..host.files import make_folder
 from ..host.transaction import Change, FileTransaction, ManagedFile
 from ..host.units import is_active
 from ..values.names import read_name
-from ..values.texts import read_label
+from ..values.texts import read_content, read_label
 from .resolution import for_this_host
 from .runtime import (
     DIGEST_PLACE,
@@ -117,8 +117,11 @@ class Configuration:
 
     def _wanted(self) -> tuple[FileTransaction, str, str]:
         given = self.params["files"]
-        contents = {file["path"]: file["content"].encode() for file in given if not file["once"]}
-        first = {file["path"]: file["content"].encode() for file in given if file["once"]}
+        contents: dict[str, bytes] = {}
+        first: dict[str, bytes] = {}
+        for number, file in enumerate(given):
+            content = parsed(f"files[{number}].content", file["content"], read_content)
+            (first if file["once"] else contents)[file["path"]] = content.encode()
         if MAIN not in contents or DIGEST_PLACE.encode() not in contents[MAIN]:
             raise HostError(f"files must hold {MAIN} with 'description {DIGEST_PLACE}' in its global section.")
         contents[MAIN] = for_this_host(contents[MAIN])
@@ -131,7 +134,7 @@ class Configuration:
             for place, name in enumerate(certificate["names"]):
                 parsed(f"{where}.names[{place}]", name, lambda value: read_name(value, wildcard=True))
             if pem := self.params["pems"].get(certificate["name"]):
-                secrets[path] = pem.strip().encode() + b"\n"
+                secrets[path] = parsed(f"{where}.file", pem, read_content).strip().encode() + b"\n"
             elif (self.folder / path).exists():
                 kept.append(path)
             else:

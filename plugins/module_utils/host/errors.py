@@ -5,6 +5,10 @@
 
 from __future__ import annotations
 
+import os
+
+from ..values.sentences import NOT_SHOWN, hides, short
+
 
 class HostError(Exception):
     """One sentence: what is wrong, where, and what to do. It holds no secret."""
@@ -12,4 +16,7 @@ class HostError(Exception):
 
 def os_sentence(error: OSError) -> str:
     """Return what the operating system refused as one sentence."""
-    return f"{error.filename or 'The host'}: {error.strerror or error}; see to it on the host and run again."
+    name = error.filename or "The host"
+    where = os.fsdecode(name) if isinstance(name, bytes) else str(name)
+    where = f"A file whose name is {NOT_SHOWN}" if hides(where) else short(where)
+    return f"{where}: {short(error.strerror or str(error))}; see to it on the host and run again."

@@ -21,6 +21,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..values.sentences import show
 from .errors import HostError
 from .files import make_folder, read, remove, remove_tree, replace, write_new
 
@@ -60,7 +61,7 @@ def safe_path(path: str) -> str:
         or not path.isprintable()
         or parts[0] in (MANIFEST, STAGING)
     ):
-        raise HostError(f"The file name {path!r} must be relative and stay below the folder it is managed in.")
+        raise HostError(f"The file name {show(path)} must be relative and stay below the folder it is managed in.")
     return str(Path(path))
 
 

@@ -322,6 +322,12 @@ def ask(probe: dict[str, Any]) -> dict[str, Any]:
         imaplib.IMAP4.error,
         poplib.error_proto,
         EOFError,
+        # What it was asked is nothing that can be asked: no address, no port, no expression, something missing.
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        re.error,
     ) as error:
         return {"error": f"{type(error).__name__}: {error}"}
 

@@ -43,8 +43,18 @@ def show(value: Any) -> str:
         text = json.dumps(_public(value), ensure_ascii=False, default=_show_other)
     except (TypeError, ValueError, RecursionError):  # keys that aren't texts, a list that holds itself
         text = f"a {kind(value)}"
-    if _SECRET.search(text):
+    if hides(text):
         return NOT_SHOWN
+    return short(text)
+
+
+def hides(text: str) -> bool:
+    """Tell whether a private key or a vaulted text is in it."""
+    return bool(_SECRET.search(text))
+
+
+def short(text: str) -> str:
+    """The text on one line, and not too long."""
     text = printable(text)
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
 

@@ -23,6 +23,8 @@ _IDENTIFIER = re.compile(r"[a-z]([a-z0-9-]*[a-z0-9])?\Z")
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?\Z")
 _URL_PATH = re.compile(r"(/[A-Za-z0-9_.-]+)+/?\Z")
 _ACCOUNT = re.compile(r"[a-z_][a-z0-9_.-]{0,31}\Z")
+_UNIT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,200}\Z")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,100}\Z")
 _LONGEST = 1000  # characters of a value that is looked at closely
 
 
@@ -155,6 +157,42 @@ def read_comment(value: Any) -> str:
     if len(text) > 60 or not text.isprintable() or set(text) & set("'\"\\`$"):
         raise Unfit(f"but must be {expected}: at most 60 characters, without quotes, backslashes and dollar signs")
     return text
+
+
+def read_unit(value: Any) -> str:
+    """The name of a unit of systemd, whose ending may be left out."""
+    expected = "the name of a unit such as haproxy"
+    text = read_text(value, expected)
+    if not _UNIT.match(text):
+        raise Unfit(f"but must be {expected}, of letters, digits, dots, hyphens, underscores and @")
+    return text
+
+
+def read_variable(value: Any) -> str:
+    """The name of a variable."""
+    expected = "the name of a variable"
+    text = read_text(value, expected)
+    if not _VARIABLE.match(text):
+        raise Unfit(f"but must be {expected}, of letters, digits and underscores")
+    return text
+
+
+def read_host_path(value: Any) -> str:
+    """An absolute path on the host."""
+    expected = "an absolute path on the host"
+    text = read_line(value, expected)
+    if not PurePosixPath(text).is_absolute():
+        raise Unfit(f"but must be {expected}")
+    return text
+
+
+def read_content(value: Any) -> str:
+    """A text that is handed on as it is, as far as a program or a file can have it. It is never quoted."""
+    if not isinstance(value, str):
+        raise Unfit(f"but must be a text, not a {kind(value)}")
+    if odd := next((one for one in value if one == "\0" or "\ud800" <= one <= "\udfff"), ""):
+        raise Hidden(f"but has a character in it that nobody can read (U+{ord(odd):04X}); take it out")
+    return str(value)
 
 
 def read_path(value: Any) -> str:

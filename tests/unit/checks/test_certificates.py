@@ -233,9 +233,9 @@ def test_a_name_is_asked_by_the_family_that_is_wanted() -> None:
 
 def test_probes_that_cannot_be_asked_are_refused_in_a_sentence() -> None:
     assert problem([{"kind": "tcp"}, {"kind": "imap", "password_of": "anna"}], {"anna": "x"}) == ""
-    assert problem([{"kind": "ftp"}], {}).startswith("probes[0].kind is 'ftp', but must be one of dialogue, http, ")
+    assert problem([{"kind": "ftp"}], {}).startswith('probes[0].kind is "ftp", but must be one of dialogue, http, ')
     assert (
-        problem([{"kind": "pop3", "password_of": "b"}], {}) == "probes[0].password_of is 'b', which isn't in secrets."
+        problem([{"kind": "pop3", "password_of": "b"}], {}) == 'probes[0].password_of is "b", which isn\'t in secrets.'
     )
 
 

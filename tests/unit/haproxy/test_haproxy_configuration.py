@@ -476,7 +476,7 @@ def test_host_without_haproxy(host: Host) -> None:
         ([{"path": "haproxy.cfg", "content": "global\n"}], "files must hold haproxy.cfg with"),
         (
             [{"path": "haproxy.cfg", "content": "# @DIGEST@"}, {"path": "../x", "content": ""}],
-            "The file name '../x' must be relative and stay below the folder",
+            'The file name "../x" must be relative and stay below the folder',
         ),
     ],
 )
