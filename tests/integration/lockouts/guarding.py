@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lockouts.trials import ALONE
 from logons import armed, state, with_key
 
 from lab import Lab
@@ -224,6 +225,23 @@ def host_is_restarted_while_a_second_run_waits(lab: Lab, role: Role, folder: Pat
     as_before(lab, before)
     reported(role, "since the host was restarted before it was confirmed")
     return f"{sentence} …, waits for its confirmation …; after the restart: … since the host was restarted before it …"
+
+
+def port_moves_over_connections_that_are_not_shared(lab: Lab) -> None:
+    """What Ansible does behind the confirmation goes over a new connection, too, and nobody listens on the old port."""
+    before = states(lab)
+    opened = ["ufw", "allow", "2222/tcp"]
+    for host in GATEWAYS:
+        lab.exec(host, opened)
+    run = play(SSHD.converge, variables={"sshd_ports": [2222], **ALONE})
+    assert (run.status, run.changed) == (0, len(GATEWAYS)), run.output
+    again = play(SSHD.converge, variables={"sshd_ports": [22], "ansible_port": 2222, **ALONE})
+    assert (again.status, again.changed) == (0, len(GATEWAYS)), again.output
+    for host in GATEWAYS:
+        lab.exec(host, [opened[0], "delete", *opened[1:]])
+    back = play(SSHD.converge)
+    assert back.status == 0, back.output
+    as_before(lab, before)
 
 
 def listen_addresses_over_a_boot(lab: Lab) -> str:

@@ -41,6 +41,10 @@ def test_a_second_run_and_a_restart_before_the_change_is_confirmed(
     record(record_property, role, "two runs at once, and the host restarted before the confirmation", said)
 
 
+def test_a_port_moves_over_connections_that_are_not_shared(hosts: Lab) -> None:
+    guarding.port_moves_over_connections_that_are_not_shared(hosts)
+
+
 def test_an_address_to_listen_on_that_comes_late_at_a_boot(hosts: Lab, record_property: Any) -> None:
     said = guarding.listen_addresses_over_a_boot(hosts)
     for host in guarding.GATEWAYS:

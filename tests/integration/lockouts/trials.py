@@ -72,6 +72,8 @@ def edited(path: str, command: str) -> dict[str, str]:
     }
 
 
+# Each command, and each copy of a file, by a connection of its own.
+ALONE = {"ansible_ssh_args": "-o ControlMaster=no -o ControlPersist=no", "ansible_pipelining": "false"}
 OURS_ASIDE = "mv /etc/ssh/sshd_config.d/00-postern.conf /root/kept"
 OURS_BACK = "mv /root/kept /etc/ssh/sshd_config.d/00-postern.conf"
 
@@ -273,6 +275,10 @@ SSHD = [
         rolled_back=True, prepare="echo Defaults umask=0077, umask_override >/etc/sudoers.d/umask",
         undo="rm /etc/sudoers.d/umask",
     ),
+    Trial(
+        "sshd", "keys of another account, over connections that aren't shared, without pipelining", ROLLED_BACK,
+        key_of_account(SOMEBODY), rolled_back=True, connection=ALONE,
+    ),
     Trial("sshd", "no sessions", ROLLED_BACK, settings(MaxSessions=0), rolled_back=True),
     Trial(
         "sshd", "an address that the controller doesn't use", ROLLED_BACK, {"sshd_listen_addresses": ["127.0.0.1"]},
@@ -412,6 +418,10 @@ FIREWALL = [
 BOTH = [
     Trial(
         "sshd", "SSH moved to a port that the firewall closes", ROLLED_BACK, {"sshd_ports": [2222]}, rolled_back=True
+    ),
+    Trial(
+        "sshd", "the same over connections that aren't shared, without pipelining", ROLLED_BACK, {"sshd_ports": [2222]},
+        rolled_back=True, connection=ALONE,
     ),
     Trial("firewall", "the firewall opened for the port that SSH shall have later", BY_DEFAULT,
           rules(ssh(ports=["2222"]))),
