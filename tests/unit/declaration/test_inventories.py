@@ -21,6 +21,8 @@ OF_ANSIBLE = re.compile(
     r"undefined|Traceback|Unexpected|conditional check|templating|ERROR!|not iterable|No hosts? match"
 )
 LOST = "lost_in_mid_run | default(false) | bool"
+GONE = "gone_in_mid_run | default(false) | bool"
+NOBODY_THERE = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}
 KEPT = ("name", "hosts", "gather_facts", "serial", "max_fail_percentage", "any_errors_fatal")
 DECLARATION: dict[str, Any] = {
     "hostname": "mail.example.com",
@@ -47,13 +49,16 @@ def plays(playbook: str) -> list[dict[str, Any]]:
             reads["parameters"] = "{{ mail_gateway_parameters }}"
             reads["where"] = next(task["when"] for task in play["tasks"] if "haproxy_server" in str(task))
             reads["where"] = f"{{{{ {reads['where']} }}}}"
-        lost = {
-            "name": "Some are lost",
-            "ansible.builtin.fail": {"msg": "lost"},
-            "when": "lost_in_mid_run | default(false) | bool",
+        lost = {"name": "Some fail", "ansible.builtin.fail": {"msg": "lost"}, "when": LOST, "tags": ["always"]}
+        gone = {
+            "name": "Some can't be reached any more",
+            "ansible.builtin.ping": {},
+            "vars": NOBODY_THERE,
+            "when": GONE,
+            "tags": ["always"],
         }
         read = {"name": "Everything is read", "ansible.builtin.debug": {"msg": reads}, "tags": ["always"]}
-        tasks = {"tasks": [{**lost, "tags": ["always"]}, read]}
+        tasks = {"tasks": [lost, gone, read]}
         found.append({**{key: play[key] for key in KEPT if key in play}, **tasks})
     return found
 
@@ -112,6 +117,7 @@ WAYS: dict[str, list[str]] = {
     "tags": ["--tags", "haproxy,exchange"],
     "texts": ["-e", "mail_gateway_server_weight=50", "-e", "drain_wait=", "-e", "mail_gateway_removed=ex9"],
     "lost": ["-e", "{lost_in_mid_run: \"{{ inventory_hostname is search('1$') }}\"}"],
+    "gone": ["-e", "{gone_in_mid_run: \"{{ inventory_hostname is search('1$') }}\"}"],
 }
 
 
@@ -127,8 +133,9 @@ def test_what_is_sound_runs(kind: str, way: str, tmp_path: Path) -> None:
     status, output = run(PROGRAM, "-i", str(inventory(tmp_path, kind)), *arguments)
     assert not OF_ANSIBLE.search(output.replace("ansible.builtin", "")), output
     assert "in the declaration:" not in output, output
-    assert (status == 0) == (way != "lost"), output
-    if way == "lost":  # the first of each site alone, and nobody after them
+    assert (status == 0) == (way not in ("lost", "gone")), output
+    assert ("UNREACHABLE!" in output) == (way == "gone"), output
+    if way in ("lost", "gone"):  # the first of each site alone, and nobody after them
         assert not re.search(r"ok: \[\S*(gw|ex)2\]", output), output
 
 
