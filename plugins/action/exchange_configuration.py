@@ -95,28 +95,22 @@ class ActionModule(ActionBase):
             }
         if not plan.operations or self._task.check_mode:
             return result
-        self._apply(question, answer, plan.due, server)
-        answer, rest = self._confirm(question, desired, arguments["confirm_timeout"], bool(plan.waiting))
+        withheld = self._apply(question, answer, plan.due, server)
+        proving = withheld or bool(plan.waiting)
+        answer, rest = self._confirm(question, desired, arguments["confirm_timeout"], proving)
         if rest.operations:
             self._apply(question, answer, rest.due, server)
             self._confirm(question, desired, arguments["confirm_timeout"])
         return result
 
-    def _apply(self, question: Mapping[str, Any], answer: Answer, due: list[Operation], server: Server) -> None:
+    def _apply(self, question: Mapping[str, Any], answer: Answer, due: list[Operation], server: Server) -> bool:
+        """Whether something was withheld, since not all was found as it was foreseen."""
         done = self._ask(
             {
                 **question,
                 "mode": "apply",
                 "expected": answer.digest,
-                "operations": [
-                    {
-                        "command": operation.command,
-                        "parameters": operation.parameters,
-                        "always": operation.always,
-                        "connector": operation.connector,
-                    }
-                    for operation in due
-                ],
+                "operations": [operation.document() for operation in due],
             },
             applying=True,
         ).document
@@ -140,6 +134,7 @@ class ActionModule(ActionBase):
                 "run goes on from here."
             )
             raise Refused(sentences)
+        return any(outcome["state"] == "withheld" for _operation, outcome in outcomes)
 
     def _confirm(
         self, question: Mapping[str, Any], desired: Desired, timeout: int, proving: bool = False

@@ -827,6 +827,7 @@ def new_receive_connector(call: Call) -> list[Any]:
             "PermissionGroups": groups,
             "ProtocolLoggingLevel": "None",
             **({"DomainSecureEnabled": True} if usages == ["Partner"] else {}),
+            **server.document.get("Standin", {}).get("Born", {}).get(_KIND, {}),
             **wanted,
         }
         raw["Banner"] = raw.get("Banner") or ""

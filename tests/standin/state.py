@@ -289,6 +289,8 @@ KINDS: dict[str, Kind] = {
             "WholeCertificates": (v.flag, False),
             # Rights that a connector's container gives to one that is made from now on.
             "Inherited": (v.list_of(v.anything, "rights"), []),
+            # What a new object gets where nobody says otherwise, by its kind.
+            "Born": (v.anything, {}),
             # Other bounds than the published ones: by cmdlet and parameter, the least and the greatest value.
             "Bounds": (v.anything, {}),
         },

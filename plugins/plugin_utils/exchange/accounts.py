@@ -92,6 +92,11 @@ class Accounts:
             return account
         return Name(str(entry["sid"]).lower(), str(entry.get("name") or account.spelling))
 
+    def with_a_logon(self) -> list[str]:
+        """What the server calls those who certainly have logged on."""
+        found = ((text, self.find(text).key) for text in self._known)
+        return sorted(text for text, key in found if not is_anybody(key) and not is_obscure(key))
+
     def lacks(self, account: Name) -> bool:
         """Whether the server was asked and knows no account of this name."""
         entry = self._known.get(account.key)

@@ -154,7 +154,8 @@ class Kind:
     several, told apart by their names. What isn't to be made from here has no ``new``. A kind with a ``mark`` is read
     in any case, since what was made from here goes when it leaves the variables. ``default`` gives the name, for a
     server and a version, of what variables may mean by ``default``. ``read`` is asked for beside what is named,
-    ``needed`` what an object can't be created without, ``shown`` what a removal shows.
+    ``needed`` what an object can't be created without, ``shown`` what a removal shows. ``switch`` is the property by
+    which a new one is off until what it was born with was seen; a mark says so meanwhile.
     """
 
     variable: str
@@ -169,6 +170,7 @@ class Kind:
     shared: bool = False
     plural: bool = False
     mark: Mark | None = None
+    switch: str = ""
     default: Callable[[str, str], str] | None = None
     read: tuple[str, ...] = ()
     needed: tuple[str, ...] = ()

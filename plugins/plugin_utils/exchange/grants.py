@@ -47,7 +47,7 @@ class Grants:
 
 
 # What an entry of an access control list may allow that says nothing about extended rights (ActiveDirectoryRights).
-_OTHER_ACCESS = frozenset(
+OTHER_ACCESS = frozenset(
     (
         "createchild deletechild listchildren self readproperty writeproperty deletetree listobject delete readcontrol "
         "genericexecute genericwrite genericread writedacl writeowner synchronize accesssystemsecurity"
@@ -58,7 +58,7 @@ _OTHER_ACCESS = frozenset(
 def _is_general(access: list[str], named: bool) -> bool:
     """Whether an entry gives all rights: GenericAll, ExtendedRight without a name, or what isn't known here."""
     given = {part.strip().lower() for text in access for part in text.split(",")}
-    return bool(given - _OTHER_ACCESS - ({"extendedright"} if named else set())) or (not given and not named)
+    return bool(given - OTHER_ACCESS - ({"extendedright"} if named else set())) or (not given and not named)
 
 
 def texts(value: Any) -> list[str]:

@@ -14,6 +14,7 @@ from .actual import Object, Server
 from .changes import Change, Unread, actual_value
 from .kinds.receive_connectors import JUDGED_BY, RECEIVE_CONNECTOR
 from .listeners import Listener
+from .marks import is_unseen
 from .values import Name, read_name
 
 
@@ -93,6 +94,7 @@ def listener(
         doubts=(*judged.unread.values(), *(existing.doubts if existing else ())),
         unbounded="RemoteIPRanges" in judged.unread,
         standing=existing.standing if existing else {},
+        unseen=existing is not None and is_unseen(RECEIVE_CONNECTOR.mark, existing.raw),
     )
 
 

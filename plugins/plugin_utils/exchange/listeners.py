@@ -33,6 +33,7 @@ class Listener:
 
     ``rights`` are those of accounts, ``standing`` ones (inherited, or given in general) among them. ``doubts`` are
     phrases that say what of it isn't understood, and so can't be judged; ``unbounded`` that its ranges are among that.
+    ``unseen``: it is off because it is new.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Listener:
     doubts: tuple[str, ...] = ()
     unbounded: bool = False
     standing: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    unseen: bool = False
 
     @property
     def anonymous_relay(self) -> bool:

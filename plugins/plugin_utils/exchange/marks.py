@@ -18,6 +18,9 @@ from .values import Wanted
 MARK = "[postern.mail_gateway]"
 """In an object that was made from here, so that it can go when it leaves the variables."""
 
+UNSEEN = "[postern.mail_gateway: off until its rights were seen]"
+"""In its place in an object that is new: nobody but us switched it off."""
+
 _ADDED = re.compile(r" ?\[postern\.mail_gateway added (?P<items>[^\]]*)\]")
 """In an object of others: the items that were added to it from here, so that they can go as well."""
 
@@ -26,7 +29,12 @@ Raw = Mapping[str, Any]
 
 def is_ours(mark: Mark | None, raw: Raw) -> bool:
     """Whether the object was made from here."""
-    return mark is not None and MARK in _text(mark, raw)
+    return mark is not None and any(text in _text(mark, raw) for text in (MARK, UNSEEN))
+
+
+def is_unseen(mark: Mark | None, raw: Raw) -> bool:
+    """Whether it is off because it is new."""
+    return mark is not None and UNSEEN in _text(mark, raw)
 
 
 def added(kind: Kind, raw: Raw) -> frozenset[Any]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...module_utils.values.sentences import listed
-from . import rights
+from . import births, rights
 from .actual import Object, Server
 from .changes import Change, actual_value, changes_of, parameters_of
 from .concepts import Call, Kind, is_older
@@ -105,16 +105,20 @@ class _Objects:
         changes = [
             Change(self.kind.entry(entry), None, value.resulting(frozenset()), None) for entry, value in wanted.items()
         ]
-        call = self.kind.new
+        call, switched = self.kind.new, self.kind.set
         parameters: dict[str, Any] = {self.kind.key: name, **({call.by: self.server.name} if call.by else {})}
         parameters |= {**dict(call.always), **parameters_of(change for change in changes if change.property.new)}
         for entry in self.kind.properties:
             if entry.first is not None and not is_older(self.server.version, entry.since):
                 parameters.setdefault(entry.name, entry.first)
-        what = f"{title} is created"
-        self._do(call, {**parameters, "Confirm": False}, what)
+        off = births.born(self.kind, parameters)
+        self._do(call, {**parameters, **off, "Confirm": False}, f"{title} is created")
         self._set(identity, [change for change in changes if not change.property.new], title)
         given = self._rights(desired, None, changes, identity)
+        if off:
+            on = {switched.by: identity, **{name: parameters.get(name, True) for name in off}, "Confirm": False}
+            found = births.foreseen(identity, given.resulting, self.server)
+            self.operations.append(Operation(switched.name, on, f"{title} is on", phase=Phase.ENABLE, foreseen=found))
         self.problems += [text for rule in self.kind.rules for text in rule(desired, changes, self.server)]
         lines = [line for change in changes for line in change.lines(change.after)]
         self.plan.differences.append(Difference(title, None, (*lines, *rights.lines_of(given.grant))))
@@ -150,10 +154,12 @@ class _Objects:
         if effect and (missing := missing_services(effect, desired, self.server)):
             self.problems.append(missing)
             return Outcome(existing.name, existing, (), existing.rights)
-        wanted = marked(self.kind, desired.properties, existing.raw)
+        wanted = births.grown(self.kind, marked(self.kind, desired.properties, existing.raw), existing)
         changes = changes_of(self.kind, desired.path, title, wanted, existing.raw, self.problems)
         self.problems += [text for rule in self.kind.rules for text in rule(desired, changes, self.server)]
-        self._set(existing.identity, changes, title)
+        now, last = births.split(self.kind, existing, changes)
+        self._set(existing.identity, now, title)
+        self._set(existing.identity, last, title, Phase.AFTER_PROOF)
         given = self._rights(desired, existing, changes, existing.identity)
         if changes or given.withdraw or given.grant:
             before = [line for change in changes for line in change.lines(change.before, change.raw)]
@@ -180,13 +186,13 @@ class _Objects:
         self.operations += rights.withdrawal(found.withdraw, identity) + rights.grant(found.grant, identity)
         return found
 
-    def _set(self, identity: str, changes: Sequence[Change], title: str) -> None:
+    def _set(self, identity: str, changes: Sequence[Change], title: str, phase: Phase = Phase.MAKE) -> None:
         if not changes:
             return
         by = {self.kind.set.by: identity} if self.kind.set.by else {}
         names = listed(sorted(change.property.name for change in changes))
         what = f"{title} have {names}" if self.kind.plural else f"{title} has its {names}"
-        self._do(self.kind.set, {**by, **parameters_of(changes), "Confirm": False}, what)
+        self._do(self.kind.set, {**by, **parameters_of(changes), "Confirm": False}, what, phase)
 
     def _do(self, call: Call, parameters: Mapping[str, Any], what: str, phase: Phase = Phase.MAKE) -> None:
         self.operations.append(Operation(call.named(self.server.version), parameters, what, phase=phase))

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import IntEnum
 from typing import Any
 
@@ -18,6 +18,7 @@ class Phase(IntEnum):
 
     Rights and services go before an object changes and come after it, so that wherever a run ends nobody has rights and
     ranges, or settings in a service's memory, that weren't meant for each other. Removals free what others are to have.
+    What is new is switched on when all of it is there.
     What comes after proof is for what must not go before the server was seen to have what takes its place: it is done
     when all else of the plan shows.
     """
@@ -26,8 +27,23 @@ class Phase(IntEnum):
     REMOVE = 2
     MAKE = 3
     GRANT = 4
-    EFFECT = 5
-    AFTER_PROOF = 6
+    ENABLE = 5
+    EFFECT = 6
+    AFTER_PROOF = 7
+
+
+@dataclass(frozen=True)
+class Foreseen:
+    """All that the access control list of an object may hold for what was judged to hold.
+
+    ``accounts`` may have whatever they have, ``rights`` are harmless whoever has them, and ``grants`` are what was
+    judged: an account and a right, with a bar between them.
+    """
+
+    object: str
+    accounts: tuple[str, ...]
+    rights: tuple[str, ...]
+    grants: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -35,7 +51,8 @@ class Operation:
     """One call of a cmdlet, and what is true after it.
 
     ``always``: it is made even if one before it failed. ``connector`` is the receive connector whose distinguished name
-    the parameter Identity gets: permissions know no other name that means one connector alone.
+    the parameter Identity gets: permissions know no other name that means one connector alone. With ``foreseen`` it is
+    withheld where something else is found.
     """
 
     command: str
@@ -44,6 +61,17 @@ class Operation:
     always: bool = False
     connector: str = ""
     phase: Phase = Phase.MAKE
+    foreseen: Foreseen | None = None
+
+    def document(self) -> dict[str, Any]:
+        """What a server is sent of it."""
+        return {
+            "command": self.command,
+            "parameters": dict(self.parameters),
+            "always": self.always,
+            "connector": self.connector,
+            "foreseen": None if self.foreseen is None else asdict(self.foreseen),
+        }
 
 
 def step(call: Call, of: str, parameters: Mapping[str, Any], what: str, phase: Phase = Phase.MAKE) -> Operation:

@@ -96,6 +96,8 @@ class _Judgement:
                 why = self._why_open(entry)
                 if why and listener.inherited_relay:
                     why += "; the right to relay is inherited or given in general, so take that off in Active Directory"
+                if why and listener.unseen:
+                    why += "; it is new, and stays off until then"
                 if why:
                     self._note(listener, f"would be an open relay: its range {entry} {why}")
 

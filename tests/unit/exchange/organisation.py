@@ -298,6 +298,11 @@ class Machine:
 
     # --- changing
 
+    def carry_out(self, plan: Plan) -> bool:
+        """Whether something was withheld."""
+        sent = json.loads(json.dumps([operation.document() for operation in plan.operations]))
+        return any(outcome["state"] == "withheld" for outcome in self.apply(sent))
+
     def apply(self, operations: list[dict[str, Any]]) -> list[dict[str, Any]]:
         outcomes: list[dict[str, Any]] = []
         failed = False
@@ -308,11 +313,26 @@ class Machine:
                 failed = True
                 error = {"message": "The operation couldn't be performed.", "id": "X", "reason": "Y"}
                 outcomes.append({"state": "failed", "error": {**error, "command": operation["command"]}})
+            elif operation["foreseen"] and not self.as_foreseen(operation["foreseen"]):
+                outcomes.append({"state": "withheld"})
             else:
                 self.run(operation["command"], dict(operation["parameters"]), operation["connector"])
                 self.applied.append(operation)
                 outcomes.append({"state": "done"})
         return outcomes
+
+    def as_foreseen(self, foreseen: dict[str, Any]) -> bool:
+        known = {text.lower() for text in (*foreseen["rights"], *foreseen["grants"])}
+        for entry in self.state["permissions"]:
+            user = self.local(entry["User"]).lower()
+            if entry["Of"].lower() != foreseen["object"].lower() or str(entry["Deny"]).lower() == "true":
+                continue
+            if user in foreseen["accounts"]:
+                continue
+            rights = [right.lower() for right in entry.get("ExtendedRights") or entry.get("AccessRights") or ["?"]]
+            if not all({right, f"{user}|{right}"} & known for right in rights):
+                return False
+        return True
 
     def run(self, command: str, parameters: dict[str, Any], connector_identity: str = "") -> None:
         parameters.pop("Confirm", None)
@@ -382,7 +402,7 @@ class Machine:
 
     def inherit(self, identity: str) -> None:
         """Give a connector what its container has."""
-        self.state["permissions"] += [{"Of": identity, **entry, "IsInherited": True} for entry in self.container]
+        self.state["permissions"] += [{"Of": identity, "IsInherited": True, **entry} for entry in self.container]
 
     @staticmethod
     def found(connectors: list[dict[str, Any]], identity: str) -> dict[str, Any]:
@@ -423,17 +443,7 @@ def planned(machine: Machine, **arguments: Any) -> Plan:
 def converged(machine: Machine, **arguments: Any) -> Plan:
     """Apply the plan; it must leave nothing to do."""
     plan = planned(machine, **arguments)
-    machine.apply(
-        [
-            {
-                "command": operation.command,
-                "parameters": json.loads(json.dumps(operation.parameters)),
-                "always": operation.always,
-                "connector": operation.connector,
-            }
-            for operation in plan.operations
-        ]
-    )
+    machine.carry_out(plan)
     again = planned(machine, **arguments)
     assert again.operations == []
     assert again.differences == []

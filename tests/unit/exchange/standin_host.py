@@ -58,7 +58,11 @@ class StandinHost:
         )
         return {"rc": done.returncode, "stdout": done.stdout.replace("\n", "\r\n"), "stderr": done.stderr}
 
-    def configure(self, check_mode: bool = False, **arguments: Any) -> dict[str, Any]:
+    def action(self) -> Action:
+        """The plugin, which keeps what it sends."""
+        return Action(self.call)
+
+    def configure(self, action: Action | None = None, check_mode: bool = False, **arguments: Any) -> dict[str, Any]:
         """Run the plugin's own part."""
-        action = Action(self.call, check_mode)
+        action = action or Action(self.call, check_mode)
         return action.configure(server=f"{self.name.lower()}.example.test", session="remote", **arguments)

@@ -104,7 +104,7 @@ def test_an_operation_that_fails_is_told_with_what_was_done_and_what_was_not() -
     assert first.startswith("EX1 refused Add-ADPermission (")
     assert first.endswith("on receive connector EX1\\Relay): The operation couldn't be performed.")
     assert rest.startswith("Done before that: receive connector EX1\\Relay is created; service MSExchangeIMAP4BE runs;")
-    assert "Not done: transport service of EX1 has its IntraOrgConnectorProtocolLoggingLevel;" in rest
+    assert "Not done: receive connector EX1\\Relay is on; transport service of EX1 has its IntraOrgConn" in rest
     machine.fail_at = None
     Action(over_python(machine)).configure(**ALL)
     assert not Action(over_python(machine)).configure(**ALL)["changed"]
@@ -214,6 +214,7 @@ def test_what_waits_for_the_proof_is_done_when_the_rest_shows(monkeypatch: pytes
     assert [operation["command"] for operation in machine.applied] == [
         "New-ReceiveConnector",
         "Add-ADPermission",
+        "Set-ReceiveConnector",
         "Remove-ReceiveConnector",
     ]
     modes = [json.loads(call["stdin"])["data"]["mode"] for call in action.calls]

@@ -33,11 +33,11 @@ def test_a_connector_comes_with_its_rights_and_goes_when_it_leaves_the_variables
     machine = Machine()
     before = copy.deepcopy(machine.state)
     plan = converged(machine, receive_connectors=[relay_connector("10.0.0.25")])
-    assert commands(plan) == ["New-ReceiveConnector", "Add-ADPermission"]
+    assert commands(plan) == ["New-ReceiveConnector", "Add-ADPermission", "Set-ReceiveConnector"]
     created = plan.operations[0].parameters
     assert created["RemoteIPRanges"] == ["10.0.0.25"]
     assert created["TransportRole"] == "FrontendTransport"
-    assert created["Comment"] == MARK
+    assert plan.operations[-1].parameters["Comment"] == MARK
     assert plan.operations[1].parameters["User"] == ANONYMOUS
     assert plan.operations[1].connector == "EX1\\Relay"
 
@@ -50,8 +50,10 @@ def test_what_is_set_after_creating_is_what_the_creating_cmdlet_does_not_take() 
     desired = relay_connector("10.0.0.25")
     desired["properties"] |= {"BareLinefeedRejectionEnabled": True, "Comment": "printers"}
     plan = converged(Machine(), receive_connectors=[desired])
-    assert commands(plan) == ["New-ReceiveConnector", "Set-ReceiveConnector", "Add-ADPermission"]
-    assert plan.operations[0].parameters["Comment"] == f"printers {MARK}"
+    assert commands(plan) == [
+        *["New-ReceiveConnector", "Set-ReceiveConnector", "Add-ADPermission", "Set-ReceiveConnector"],
+    ]
+    assert plan.operations[-1].parameters["Comment"] == f"printers {MARK}"
     assert plan.operations[1].parameters["BareLinefeedRejectionEnabled"] is True
 
 

@@ -120,11 +120,15 @@ def test_an_operation_that_fails_is_told_with_what_was_done_and_the_next_run_goe
         f"EX1 refused Add-ADPermission ({RELAY} is granted to {ANONYMOUS} on receive connector EX1\\Relay): The "
         'operation couldn\'t be performed because of "Add-ADPermission". Try again.'
     )
-    assert rest.startswith("Done before that: receive connector EX1\\Relay is created. Not done: nothing.")
+    relay = "receive connector EX1\\Relay"
+    assert rest.startswith(f"Done before that: {relay} is created. Not done: {relay} is on.")
     windows.write({**windows.state, "fails": []})
     result = Action(over_powershell(windows)).configure(receive_connectors=[relay_connector("10.0.0.25")])
     assert [call["command"] for call in windows.calls][-1].startswith("Get-")
-    assert result["operations"] == [f"{RELAY} is granted to {ANONYMOUS} on receive connector EX1\\Relay"]
+    assert result["operations"] == [
+        f"{RELAY} is granted to {ANONYMOUS} on receive connector EX1\\Relay",
+        "receive connector EX1\\Relay has its Comment and Enabled",
+    ]
 
 
 def test_a_server_that_changed_in_between_is_left_alone(windows: Windows) -> None:

@@ -242,6 +242,31 @@ function Get-Digest {
     try { [BitConverter]::ToString($sha.ComputeHash([Text.Encoding]::UTF8.GetBytes($Text))) } finally { $sha.Dispose() }
 }
 
+function Test-Foreseen {
+    # Whether an object's access control list holds nothing but what was foreseen.
+    param($Foreseen)
+    $found = Invoke-Command51 'Get-ReceiveConnector' @{ Identity = $Foreseen.object }
+    $identity = Get-PermissionIdentity (Select-PlainProperty $found @('DistinguishedName', 'Identity'))
+    $accounts = @{}
+    foreach ($name in $Foreseen.accounts) { $accounts[$name] = $true }
+    $rights = @{}
+    foreach ($name in @($Foreseen.rights) + @($Foreseen.grants)) { $rights[$name] = $true }
+    foreach ($entry in @(Invoke-Command51 'Get-ADPermission' @{ Identity = $identity })) {
+        $table = Select-PlainProperty $entry @('User', 'AccessRights', 'ExtendedRights', 'Deny')
+        $user = [string]$table['User']
+        if ([string]$table['Deny'] -eq 'True' -or $accounts.ContainsKey($user)) { continue }
+        $named = @($table['ExtendedRights'] | Where-Object { $_ })
+        $general = @($table['AccessRights'] | ForEach-Object { ([string]$_).Split(',') } | ForEach-Object { $_.Trim() } | Where-Object { $_ })
+        if ($named.Count -gt 0) { $general = @($general | Where-Object { $_ -ne 'ExtendedRight' }) }
+        # An entry that says nothing is one that can't be read.
+        if ($named.Count + $general.Count -eq 0) { return $false }
+        foreach ($right in $named + $general) {
+            if (-not $rights.ContainsKey($right) -and -not $rights.ContainsKey("$user|$right")) { return $false }
+        }
+    }
+    $true
+}
+
 function Invoke-Operation {
     # One after the other. After the first that fails only those that must happen anyway are run.
     param($Operations)
@@ -255,6 +280,7 @@ function Invoke-Operation {
                 $found = Invoke-Command51 'Get-ReceiveConnector' @{ Identity = $operation.connector }
                 $parameters['Identity'] = Get-PermissionIdentity (Select-PlainProperty $found @('DistinguishedName', 'Identity'))
             }
+            if ($null -ne $operation.foreseen -and -not (Test-Foreseen $operation.foreseen)) { @{ state = 'withheld' }; continue }
             $null = Invoke-Command51 $operation.command $parameters
             @{ state = 'done' }
         } catch {

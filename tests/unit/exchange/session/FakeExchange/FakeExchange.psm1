@@ -107,7 +107,7 @@ function Get-ExchangeDiagnosticInfo {
 }
 
 function New-ReceiveConnector {
-    [CmdletBinding()] param($Name, $Server, $Usage, $Bindings, $RemoteIPRanges, $TransportRole, $PermissionGroups, $Comment, $Fqdn, $Banner, $MaxMessageSize, $Confirm)
+    [CmdletBinding()] param($Name, $Server, $Usage, $Bindings, $RemoteIPRanges, $TransportRole, $AuthMechanism, $PermissionGroups, $ExtendedProtectionPolicy, $Enabled, $Comment, $Fqdn, $Banner, $MaxMessageSize, $Confirm)
     Write-Call 'New-ReceiveConnector' $PSBoundParameters
     $state = Read-State
     $new = $state.template.PSObject.Copy()
@@ -121,7 +121,7 @@ function New-ReceiveConnector {
 }
 
 function Set-ReceiveConnector {
-    [CmdletBinding()] param($Identity, $Bindings, $RemoteIPRanges, $PermissionGroups, $Comment, $Fqdn, $Banner, $MaxMessageSize, $Confirm)
+    [CmdletBinding()] param($Identity, $Bindings, $RemoteIPRanges, $PermissionGroups, $Enabled, $Comment, $Fqdn, $Banner, $MaxMessageSize, $Confirm)
     Write-Call 'Set-ReceiveConnector' $PSBoundParameters
     $state = Read-State
     foreach ($connector in $state.connectors) {
