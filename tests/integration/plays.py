@@ -42,8 +42,14 @@ class Run:
         return re.sub(r"\s+", " ", self.output.replace('\\"', '"').replace("\\n", " "))
 
 
-def play(playbook: str | Path, *arguments: str, variables: dict[str, Any] | None = None, limit: float = 600) -> Run:
-    """Run a playbook against the lab's inventory; never raise because of its exit status.
+def play(
+    playbook: str | Path,
+    *arguments: str,
+    variables: dict[str, Any] | None = None,
+    limit: float = 600,
+    inventory: Path = INVENTORY,
+) -> Run:
+    """Run a playbook against the lab's inventory, or another one; never raise because of its exit status.
 
     :param playbook: relative to the root of the checkout.
     :param variables: extra variables, which win over everything else.
@@ -51,7 +57,7 @@ def play(playbook: str | Path, *arguments: str, variables: dict[str, Any] | None
     """
     # make test has the scenario default run with the oldest ansible-core that is promised.
     folder = os.environ.get("POSTERN_ANSIBLE") or Path(sys.executable).parent
-    command = [f"{folder}/ansible-playbook", "-i", str(INVENTORY), str(ROOT / playbook)]
+    command = [f"{folder}/ansible-playbook", "-i", str(inventory), str(ROOT / playbook)]
     if variables:
         command += ["-e", json.dumps(variables)]
     environment = {

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from typing import Any
+
+from logons import ssh_command
 
 from lab import Lab
 
@@ -83,3 +86,23 @@ def test_an_account_without_rights_can_be_nobody_that_is_trusted(lab: Lab, gatew
     assert asked["ports"]
     assert any(path.endswith("admin.sock") for path in asked["sockets"])
     assert done == {"ports": [], "sockets": [], "written": [], "read": []}
+
+
+def test_nobody_who_logs_on_gets_a_trusted_port_by_forwarding(lab: Lab, gateway: str) -> None:
+    """A port that sshd forwards for a person is had with that person's rights, and these are for root (ssh -R)."""
+    options = ["-o", "BatchMode=yes", "-o", "ExitOnForwardFailure=yes"]
+
+    def forwarded(port: int) -> subprocess.CompletedProcess[str]:
+        program, *rest = ssh_command(lab, gateway)
+        way = ["-R", f"127.0.0.1:{port}:127.0.0.1:9"]
+        return subprocess.run(
+            [program, *options, *way, *rest, "true"], check=False, capture_output=True, text=True, timeout=60
+        )
+
+    asked, _done = attempted(lab, gateway)
+    for port in asked["ports"]:
+        tried = forwarded(port)
+        assert tried.returncode == 255, tried
+        assert f"remote port forwarding failed for listen port {port}" in tried.stderr
+    # It isn't that nobody may forward: another port can be had.
+    assert forwarded(18402).returncode == 0
