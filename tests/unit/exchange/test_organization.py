@@ -6,12 +6,12 @@ import copy
 from typing import Any
 
 import pytest
-from organisation import Machine, converged, fresh, planned
+from organisation import Machine, converged, fresh, planned, relay_connector
 from shell import Action, over_python
 from test_action import ALL
 
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.desired import read_desired
-from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.kinds import KINDS
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.kinds import KINDS, WINDOWS
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.questions import queries
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.refusals import Refused
 
@@ -114,12 +114,21 @@ def test_the_case_of_a_host_is_no_change_and_that_of_a_path_is() -> None:
     )
 
 
-def test_the_number_of_calls_does_not_grow_with_the_kinds() -> None:
+@pytest.mark.parametrize("number", [1, 100])
+def test_the_number_of_calls_grows_with_neither_kinds_nor_objects(number: int) -> None:
+    level = {"properties": {"IntraOrgConnectorProtocolLoggingLevel": "Verbose"}}
+    everything: dict[str, Any] = {**ALL, **SHARED, **OWN, "pop": ALL["imap"], "frontend_transport": level}
+    everything["receive_connectors"] = [relay_connector("10.0.0.25", name=f"R{n}") for n in range(number)]
+    for n, one in enumerate(everything["receive_connectors"]):
+        one["properties"]["Bindings"] = [f"0.0.0.0:{3000 + n}"]
+    everything["direct_return"] = {"addresses": ["203.0.113.10"]}
+    assert set(everything) == {kind.argument for kind in (*KINDS, *WINDOWS)}
     machine = Machine()
-    everything = {**ALL, **SHARED, **OWN, "pop": {"enabled": True}}
     action = Action(over_python(machine))
     assert action.configure(**everything)["changed"]
     assert len(action.calls) == 3
+    changed = {operation["command"] for operation in machine.applied}
+    assert {kind.set.name for kind in KINDS} | {"Set-NetFirewallRule", "Install-LoopbackAdapter"} <= changed
     again = Action(over_python(machine))
     assert not again.configure(**everything)["changed"]
     assert len(again.calls) == 1
