@@ -232,7 +232,7 @@ def _directories(server: str, fqdn: str) -> Document:
     }
 
 
-def _mail_settings(server: str, protocol: str, plain: int, tls: int, banner: str) -> Document:
+def _mail_settings(server: str, fqdn: str, protocol: str, plain: int, tls: int) -> Document:
     return {
         "Identity": f"{server}\\1",
         "Server": server,
@@ -240,10 +240,10 @@ def _mail_settings(server: str, protocol: str, plain: int, tls: int, banner: str
         "ProtocolName": protocol,
         "UnencryptedOrTLSBindings": [f"[::]:{plain}", f"0.0.0.0:{plain}"],
         "SSLBindings": [f"[::]:{tls}", f"0.0.0.0:{tls}"],
-        "InternalConnectionSettings": [],
+        "InternalConnectionSettings": [f"{fqdn}:{tls}:SSL", f"{fqdn}:{plain}:TLS"],
         "ExternalConnectionSettings": [],
         "X509CertificateName": server,
-        "Banner": f"The Microsoft Exchange {banner} service is ready.",
+        "Banner": f"The Microsoft Exchange {protocol} service is ready.",
         "LoginType": "SecureLogin",
         "EnableGSSAPIAndNTLMAuth": True,
         "ExtendedProtectionPolicy": "None",
@@ -460,8 +460,8 @@ def fresh(
             }
             for component in _COMPONENTS
         ],
-        "ImapSettings": _mail_settings(name, "IMAP4", 143, 993, "IMAP4"),
-        "PopSettings": _mail_settings(name, "POP3", 110, 995, "POP3"),
+        "ImapSettings": _mail_settings(name, fqdn, "IMAP4", 143, 993),
+        "PopSettings": _mail_settings(name, fqdn, "POP3", 110, 995),
         **_directories(name, fqdn),
         "WebBinding": [{"protocol": "https", "bindingInformation": "*:443:"}],
         "ExchangeDiagnosticInfo": {"ResourceThrottling": {"ResourceTracker": {"AggregateUse": "Low"}}},

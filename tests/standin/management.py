@@ -24,7 +24,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
-from . import bounds, clixml, controllers, languages, published, quantities, state, store
+from . import bounds, clixml, controllers, defaults, languages, published, quantities, state, store
 from . import values as v
 from .clixml import Item, Scalar, Thing
 from .journal import Journal
@@ -1137,22 +1137,7 @@ def get_exchange_server(call: Call) -> list[Any]:
 
 
 _MAIL_TYPES = {"ImapSettings": "Imap4AdConfiguration", "PopSettings": "Pop3AdConfiguration"}
-_MAIL_DEFAULTS = {
-    "ProxyTargetPort": {"ImapSettings": 9933, "PopSettings": 9955},
-    "LogFileLocation": {
-        "ImapSettings": "C:\\Program Files\\Microsoft\\Exchange Server\\V15\\Logging\\Imap4",
-        "PopSettings": "C:\\Program Files\\Microsoft\\Exchange Server\\V15\\Logging\\Pop3",
-    },
-}
 _MAIL_COMMON: dict[str, Any] = {
-    "CalendarItemRetrievalOption": "iCalendar",
-    "EnableExactRFC822Size": False,
-    "EnforceCertificateErrors": False,
-    "LogFileRollOverSettings": "Daily",
-    "LogPerFileSizeQuota": "0 B (0 bytes)",
-    "MessageRetrievalMimeFormat": "BestBodyFormat",
-    "OwaServerUrl": None,
-    "SuppressReadReceipt": False,
     "AdminDisplayName": "",
     "ExchangeVersion": "0.10 (14.0.100.0)",
     "IsValid": True,
@@ -1175,10 +1160,7 @@ def _target(call: Call, parameter: str) -> Server:
 def show_mail_settings(server: Server, kind: str) -> Item:
     identity = f"{server.name}\\1"
     raw = server.document.get(kind, {})
-    properties = {**_MAIL_COMMON, **{name: each[kind] for name, each in _MAIL_DEFAULTS.items()}}
-    properties["ShowHiddenFoldersEnabled" if kind == "ImapSettings" else "MessageRetrievalSortOrder"] = (
-        False if kind == "ImapSettings" else "Ascending"
-    )
+    properties = {**_MAIL_COMMON, **defaults.of_mail(kind, server.version)}
     properties |= {**_defaults(kind), **raw, "Identity": identity, "Id": identity, "Server": server.name, "Name": "1"}
     return Item(f"Microsoft.Exchange.Data.Directory.SystemConfiguration.{_MAIL_TYPES[kind]}", properties, identity)
 
@@ -1249,46 +1231,19 @@ _BY_TYPE: dict[str, Any] = {
     "ProtocolOption": "Any",
     "MultiValuedProperty": [],
 }
-# What a new server has where its type doesn't say.
-_KNOWN_DEFAULTS: dict[str, Any] = {
-    "IntraOrgConnectorProtocolLoggingLevel": "None",
-    "IntraOrgConnectorSmtpMaxMessagesPerConnection": 20,
-    "MaxOutboundConnections": "1000",
-    "MaxPerDomainOutboundConnections": "20",
-    "MaxConnectionRatePerMinute": 1200,
-    "MessageExpirationTimeout": "2.00:00:00",
-    "MessageRetryInterval": "00:15:00",
-    "DelayNotificationTimeout": "04:00:00",
-    "OutboundConnectionFailureRetryInterval": "00:10:00",
-    "TransientFailureRetryInterval": "00:05:00",
-    "TransientFailureRetryCount": 6,
-    "QueueMaxIdleTime": "00:03:00",
-    "PoisonThreshold": 2,
-    "PickupDirectoryMaxMessagesPerMinute": 100,
-    "PickupDirectoryMaxRecipientsPerMessage": 100,
-    "PickupDirectoryMaxHeaderSize": "64 KB (65,536 bytes)",
-    "AntispamAgentsEnabled": False,
-    "PipelineTracingEnabled": False,
-    "DnsLogEnabled": False,
-    "ExternalDNSAdapterGuid": "00000000-0000-0000-0000-000000000000",
-    "InternalDNSAdapterGuid": "00000000-0000-0000-0000-000000000000",
-    "ExternalIPAddress": None,
-    "MailboxDeliveryConnectorProtocolLoggingLevel": "None",
-    "MailboxDeliveryConnectorMaxInboundConnection": "Unlimited",
-    "UseDowngradedExchangeServerAuth": False,
-}
 
 
 def show_service(server: Server, noun: str) -> Item:
     facts = published.parameters(f"Set-{noun}", server.version)
     folder = _LOG_FOLDERS.get(noun, "Hub")
+    known = {} if noun.startswith("ClientAccess") else defaults.of_transport(noun)
     properties: dict[str, Any] = {"Name": server.name}
     for name, fact in facts.items():
         if name in ("Identity", "Confirm", "WhatIf", "DomainController") or fact["type"] == "SwitchParameter":
             continue
         kind = fact["type"]
-        value = _KNOWN_DEFAULTS.get(name, _BY_TYPE.get(kind))
-        if name in _KNOWN_DEFAULTS:
+        value = known.get(name, _BY_TYPE.get(kind))
+        if name in known:
             pass
         elif kind == "Unlimited":
             value = "250 MB (262,144,000 bytes)" if "Directory" in name else "10 MB (10,485,760 bytes)"
