@@ -15,6 +15,7 @@ from organisation import ANONYMOUS, RELAY, Machine, certificate, connector, rela
 from shell import Action, over_python
 
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.certificates import why_not
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.marks import MARK, UNSEEN
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.neighbourhood import is_public
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.ranges import one_address, read_shown_range
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.recording import record
@@ -113,7 +114,8 @@ KEPT = [
     ("RemoteIPRanges", "0.0.0.0-9.255.255.255"),
     ("RemoteIPRanges", "10.0.0.0/8"),
     ("Bindings", "[::]:25"),
-    ("Comment", "[postern.mail_gateway]"),
+    ("Comment", MARK),
+    ("Comment", UNSEEN),
     ("PnPDeviceID", "ROOT\\POSTERN\\0000"),
     (
         "Program",

@@ -13,6 +13,7 @@ from ....module_utils.values.sentences import Unfit
 from ..concepts import Property
 from ..kinds import KINDS
 from ..kinds.receive_connectors import DEFAULT_CONNECTORS, JUDGED_BY
+from ..marks import MARK, UNSEEN
 from ..values import ValueType
 
 WORD = re.compile(r"[^\W_]+")
@@ -56,7 +57,7 @@ def words_of(texts: Iterable[str]) -> Iterator[str]:
 @functools.cache
 def vocabulary() -> frozenset[str]:
     """The words that are nobody's own."""
-    texts = [_WORDS, _NUMBERS, *JUDGED_BY, *(default.title for default in DEFAULT_CONNECTORS)]
+    texts = [_WORDS, _NUMBERS, MARK, UNSEEN, *JUDGED_BY, *(default.title for default in DEFAULT_CONNECTORS)]
     for kind in KINDS:
         texts += [kind.variable, kind.title, *(name for call in kind.calls for name in call.names)]
         texts += [name for effect in kind.effects for name in (*effect.services, effect.component)]
