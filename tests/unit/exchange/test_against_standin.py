@@ -26,7 +26,7 @@ from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.refu
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "standin"))
 
-from standin_client import Standin, make_certificate
+from standin_client import LONG, Standin, make_certificate
 
 HERE = "127.0.0.1"
 SOURCES = (HERE, "127.0.0.11", "127.0.0.111", "127.1.2.3", "127.200.0.1")
@@ -120,7 +120,7 @@ def serve(standin: Standin, machine: Machine) -> None:
 def said(standin: Standin, source: str) -> tuple[str, bool, bool]:
     """What the server does: the name by which it answers ('' where it doesn't), whether it takes mail, and relays."""
     try:
-        with smtplib.SMTP(HERE, standin.ports[25], timeout=60, source_address=(source, 0)) as client:
+        with smtplib.SMTP(HERE, standin.ports[25], timeout=LONG, source_address=(source, 0)) as client:
             status, text = client.ehlo("probe.example.test")
             assert status == 250, text
             name = text.split()[0].decode().lower()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ssl
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import pytest
 # Tests are imported by their path, not as packages, so that what they share is found by its folder.
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from standin_client import Dialogue, Standin, make_certificate
+from standin_client import LONG, Dialogue, Standin, make_certificate, within
 
 
 @pytest.fixture(scope="session")
@@ -43,10 +42,7 @@ def standin(running: Standin) -> Standin:
     for kind in set(running.server.state().document) - set(running.document()):
         running.set(kind, {} if kind.endswith(("Settings", "InForce")) else [])
     # Sessions of the test before would count against its successor's limits.
-    for _ in range(100):
-        if not running.server.smtp.sessions:
-            break
-        time.sleep(0.01)
+    assert within(LONG, lambda: not running.server.smtp.sessions)
     running.command("forget")
     return running
 

@@ -51,6 +51,10 @@ class Ports:
             held.close()
 
 
+LONG = 60
+"""Seconds that nothing here takes, whatever else the machine does."""
+
+
 def within(seconds: float, true: Callable[[], bool]) -> bool:
     """Whether it becomes true in time."""
     until = time.monotonic() + seconds
@@ -91,7 +95,7 @@ class Standin:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
-        assert self._ready.wait(60), "the stand-in didn't start"
+        assert self._ready.wait(LONG), "the stand-in didn't start"
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -104,7 +108,7 @@ class Standin:
 
     def stop(self) -> None:
         self._loop.call_soon_threadsafe(self._task.cancel)
-        self._thread.join(60)
+        self._thread.join(LONG)
         self.server.journal.close()
         self._held.give_back()
 
@@ -155,20 +159,20 @@ class Standin:
 
     def event(self, kind: str, **fields: Any) -> dict[str, Any]:
         """The one event of the kind with these fields; sessions end a moment after their client is gone."""
-        for _ in range(100):
-            found = [e for e in self.events(kind) if all(e.get(name) == value for name, value in fields.items())]
-            if found:
-                assert len(found) == 1, found
-                return found[0]
-            time.sleep(0.02)
-        raise AssertionError(f"no {kind} with {fields} among {self.events(kind)}")
+
+        def found() -> list[dict[str, Any]]:
+            return [e for e in self.events(kind) if all(e.get(name) == value for name, value in fields.items())]
+
+        assert within(LONG, lambda: bool(found())), f"no {kind} with {fields} among {self.events(kind)}"
+        (one,) = found()
+        return one
 
 
 class Dialogue:
     """SMTP by hand."""
 
     def __init__(self, port: int, source: str) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port), timeout=10, source_address=(source, 0))
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout=LONG, source_address=(source, 0))
         self._file = self._socket.makefile("rb")
         self.banner = self.answer()
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from standin_client import Ports, Standin, make_certificate, within
+from standin_client import LONG, Ports, Standin, make_certificate, within
 
 from standin import dovecot
 from standin.journal import Journal, forget, read
@@ -72,18 +72,18 @@ def test_file_that_another_program_edits(standin: Standin) -> None:
     document = standin.document()
     document["ReceiveConnector"][2]["Banner"] = "220 edited"
     standin.write(document)
-    assert within(5, lambda: banner(standin) == "220 edited")
+    assert within(LONG, lambda: banner(standin) == "220 edited")
     document["ReceiveConnector"][2]["Banner"] = "wrong"
     standin.write(document)
     event = standin.event("state_error")
     assert "begin with `220 `" in event["text"]
     assert banner(standin) == "220 edited"
     (standin.directory / "state.json").write_text("{")
-    assert within(5, lambda: len(standin.events("state_error")) == 2)
+    assert within(LONG, lambda: len(standin.events("state_error")) == 2)
     assert "isn't JSON" in standin.events("state_error")[1]["text"]
     assert banner(standin) == "220 edited"
     standin.reset()
-    assert within(5, lambda: banner(standin).startswith("220 ex1"))
+    assert within(LONG, lambda: banner(standin).startswith("220 ex1"))
 
 
 def banner(standin: Standin) -> str:
@@ -95,7 +95,7 @@ def test_events(standin: Standin) -> None:
     banner(standin)
     standin.event("smtp_session")
     banner(standin)
-    assert within(5, lambda: len(standin.events("smtp_session")) == 2)
+    assert within(LONG, lambda: len(standin.events("smtp_session")) == 2)
     first, second = standin.events("smtp_session")
     assert second["n"] > first["n"]
     assert first["time"].startswith("20")
@@ -196,13 +196,13 @@ def test_whole_program(tmp_path: Path, certificate: Path, two_ports: list[int]) 
         text=True,
     )
     try:
-        assert within(60, lambda: any(read(tmp_path / "journal.jsonl", "started")))
+        assert within(LONG, lambda: any(read(tmp_path / "journal.jsonl", "started")))
         assert command("set", "ReceiveConnector[Only].Banner", '"220 in force"').returncode == 0
         with socket.create_connection(("127.0.0.1", smtp)) as connection:
             assert connection.recv(100) == b"220 in force\r\n"
     finally:
         serve.terminate()
-        _, err = serve.communicate(timeout=60)
+        _, err = serve.communicate(timeout=LONG)
     assert serve.returncode == 0
     assert err == ""
     assert not (tmp_path / "control.sock").exists()
@@ -252,10 +252,10 @@ def test_new_handshakes_show_the_renewed_certificate(standin: Standin, certifica
     before, kept = shown(), certificate.read_bytes()
     try:
         make_certificate(certificate)
-        assert within(2, lambda: shown() != before)
+        assert within(LONG, lambda: shown() != before)
     finally:
         certificate.write_bytes(kept)
-        assert within(2, lambda: shown() == before)
+        assert within(LONG, lambda: shown() == before)
 
 
 # Dovecot's configuration; Dovecot itself is asked in the lab (tests/standin/acceptance)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from standin_client import Dialogue, Standin, within
+from standin_client import LONG, Dialogue, Standin, within
 
 from standin import organization, published, store, windows
 from standin.clixml import Item, Thing
@@ -564,7 +564,7 @@ def test_transport_goes_on_as_before_for_a_while(
     # Nobody changes anything, and the time comes.
     monkeypatch.setattr(time, "time", lambda: now() + 400)
     # Not asked by SMTP, since a client may have only so many connections.
-    assert within(30, lambda: "Relay" in {connector.Name for connector in standin.server.state().connectors})
+    assert within(LONG, lambda: "Relay" in {connector.Name for connector in standin.server.state().connectors})
     assert raw(25).banner == "220 relay"
     assert recipient(raw(25)).startswith("250")
     # What whoever edits the file says is in force at once.

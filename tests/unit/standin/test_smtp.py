@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from standin_client import CONNECTORS, PASSWORDS, Dialogue, Standin, authenticate, negotiate
+from standin_client import CONNECTORS, LONG, PASSWORDS, Dialogue, Standin, authenticate, negotiate
 
 from standin.smtp import helo_name_is_valid, parse_path
 
@@ -35,7 +35,7 @@ def dial(standin: Standin) -> Iterator[Callable[..., smtplib.SMTP]]:
                 "127.0.0.1",
                 standin.ports[port],
                 local_hostname="client.out.test",
-                timeout=10,
+                timeout=LONG,
                 source_address=(source, 0),
             )
             clients.callback(client.close)

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
-from standin_client import PASSWORDS, Standin, authenticate, negotiate, within
+from standin_client import LONG, PASSWORDS, Standin, authenticate, negotiate, within
 
 from standin import ntlm
 from standin.website import DIRECTORIES
@@ -70,9 +70,9 @@ class Browser:
     ended = False
 
     def __init__(self, port: int, trust: ssl.SSLContext) -> None:
-        self.http = http.client.HTTPSConnection(HOST, port, timeout=10, context=trust)
+        self.http = http.client.HTTPSConnection(HOST, port, timeout=LONG, context=trust)
         # The name is the certificate's; the address is loopback.
-        plain = socket.create_connection(("127.0.0.1", port), timeout=10)
+        plain = socket.create_connection(("127.0.0.1", port), timeout=LONG)
         self.http.sock = trust.wrap_socket(plain, server_hostname=HOST)
 
     def get(self, target: str, method: str = "GET", body: bytes = b"", **headers: str) -> Answer:
@@ -482,7 +482,7 @@ def test_many_polls_at_once_hinder_nobody(standin: Standin, browse: Browse) -> N
     polls = [browse() for _ in range(30)]
     for poll in polls:
         poll.http.request("GET", "/owa/hold?seconds=3", headers={"Host": HOST})
-    assert within(10, lambda: len(standin.events("http_poll")) == 30)
+    assert within(LONG, lambda: len(standin.events("http_poll")) == 30)
     assert browse().get("/owa/echo").status == 200
     assert {Answer(poll.http.getresponse()).body for poll in polls} == {b"held"}
     echo = standin.event("http_request", path="/owa/echo")
@@ -523,6 +523,7 @@ def test_drip(standin: Standin, browse: Browse) -> None:
     began = time.monotonic()
     assert browse().get("/owa/drip?n=4&interval=0.05").body == b"...."
     assert time.monotonic() - began >= 0.2
+    assert standin.event("http_poll", phase="end"), "a moment after the last piece"
     assert [event["phase"] for event in standin.events("http_poll")] == ["begin", "end"]
 
 
