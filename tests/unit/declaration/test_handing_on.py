@@ -75,7 +75,7 @@ def run(program: Path, *arguments: str, **environment: str) -> tuple[int, str]:
     return result.returncode, result.stdout + result.stderr
 
 
-def shown(folder: Path, program: Path = PROGRAM, **environment: str) -> dict[str, Any]:
+def shown(folder: Path, program: Path = PROGRAM, *arguments: str, **environment: str) -> dict[str, Any]:
     """What a play behind preflight sees, for each gateway of the example."""
     task = {
         "name": "Show",
@@ -92,7 +92,7 @@ def shown(folder: Path, program: Path = PROGRAM, **environment: str) -> dict[str
         },
     ]
     (folder / "play.yml").write_text(yaml.safe_dump(plays))
-    status, output = run(program, "-i", str(EXAMPLE), str(folder / "play.yml"), **environment)
+    status, output = run(program, "-i", str(EXAMPLE), *arguments, str(folder / "play.yml"), **environment)
     assert status == 0, output
     return {path.name: json.loads(path.read_text()) for path in folder.glob("gw*")}
 
@@ -107,6 +107,27 @@ def test_types_are_native(tmp_path: Path) -> None:
 def test_types_are_native_on_the_oldest_ansible(tmp_path: Path, oldest: Path) -> None:
     """A number that became a text would be true."""
     assert shown(tmp_path, oldest) == WANTED
+
+
+LAUNCHED = """\
+mail_gateway_server_weight: !unsafe "50"
+mail_gateway_removed: !unsafe "old1"
+mail_gateway:
+  hostname: !unsafe mail.example.com
+  domains: [!unsafe example.com]
+  admin_networks: [!unsafe 198.51.100.0/24]
+  exchange: {group: !unsafe exchange}
+  firewall: {exact: !unsafe "no"}
+  metrics_port: !unsafe "8404"
+"""
+
+
+@pytest.mark.parametrize("program", ["newer", "oldest"])
+def test_texts_of_a_launch_are_what_they_mean(program: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """What somebody answers when he launches a job of AWX comes in as texts that nobody may evaluate."""
+    ansible = request.getfixturevalue("oldest") if program == "oldest" else PROGRAM
+    (tmp_path / "launch.yml").write_text(LAUNCHED)
+    assert shown(tmp_path, ansible, "-e", f"@{tmp_path}/launch.yml") == WANTED
 
 
 @pytest.mark.parametrize("injected", ["true", "false"])

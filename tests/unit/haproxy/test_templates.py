@@ -515,6 +515,22 @@ def limits_hold_for_everybody_but_the_exempt(rendered: Rendered) -> None:
 
 
 @invariant
+def servers_are_asked_seldom_and_come_back_little_by_little(rendered: Rendered) -> None:
+    """Each check of a mail service is a dialogue in Exchange's protocol log, which the connection's end belongs to."""
+    configuration = rendered.configuration
+    for name, section in configuration.of("backend").items():
+        if not name.startswith("exchange_") or not section.all("server"):
+            continue
+        words = (configuration.effective(section, "default-server") or "").split()
+        assert "slowstart" in words, name
+        if configuration.effective(section, "mode") == "tcp":
+            assert words[words.index("inter") + 1] == "30s", name
+            connect, *steps = section.all("tcp-check")
+            assert {"connect", "linger"} <= set(connect.split()), name
+            assert [step.split()[0] for step in steps[-2:]] == ["send", "expect"], name
+
+
+@invariant
 def no_service_takes_all_connections(rendered: Rendered) -> None:
     (most,) = map(int, rendered.configuration.of("global")[""].all("maxconn"))
     for name, section in rendered.configuration.of("frontend").items():
