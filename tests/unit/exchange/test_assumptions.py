@@ -40,6 +40,14 @@ def test_a_change_that_transport_serves_only_later_is_confirmed_by_what_the_cmdl
     assert "Relay" in {connector.Name for connector in state.load(host.state).connectors}
 
 
+def test_one_controller_is_asked_throughout_where_another_one_lags(host: StandinHost) -> None:
+    """Each session has another one where none is named; what one was told the other would know minutes later."""
+    host.set("Standin.Replication", {"Lag": 300})
+    assert host.configure(receive_connectors=[RELAYING])["changed"]
+    calls = [call for name in ("New-ReceiveConnector", "Get-ADPermission") for call in host.cmdlets(name)]
+    assert {call["parameters"].get("DomainController") for call in calls} == {"dc1.example.test"}
+
+
 @pytest.mark.parametrize("whole", [False, True])
 def test_certificates_are_read_the_same_whatever_a_session_brings(host: StandinHost, whole: bool) -> None:
     held = {"RawData": certificate("mail.example.test"), "Services": "IIS", "Status": "Valid", "Subject": "CN=a"}
