@@ -15,9 +15,8 @@ from typing import Any
 from .actual import Object, Server
 from .changes import Change
 from .concepts import Kind
-from .grants import OTHER_ACCESS
-from .kinds.receive_connectors import ANY_RECIPIENT, GROUP_RIGHTS
-from .listeners import EVERY_RIGHT
+from .grants import OTHER_ACCESS, relays
+from .kinds.receive_connectors import GROUP_RIGHTS
 from .marks import MARK, UNSEEN, is_unseen
 from .operations import Foreseen
 from .values import Name, Wanted
@@ -54,6 +53,6 @@ def foreseen(identity: str, rights: Mapping[Name, Iterable[Name]], server: Serve
     return Foreseen(
         object=identity,
         accounts=tuple(server.accounts.with_a_logon()),
-        rights=tuple(sorted((seen | OTHER_ACCESS) - {ANY_RECIPIENT.lower(), EVERY_RIGHT})),
+        rights=tuple(sorted(right for right in seen | OTHER_ACCESS if not relays(right))),
         grants=tuple(sorted(f"{user.spelling}|{right.spelling}" for user, given in rights.items() for right in given)),
     )

@@ -33,7 +33,7 @@ class Grants:
         user = accounts.find(str(entry.get("User")))
         granted = frozenset(read_name(right) for right in texts(entry.get("ExtendedRights")))
         every = _is_general(texts(entry.get("AccessRights")), bool(granted)) or any(
-            re.fullmatch(r"[{(]?[0-9a-f-]{32,36}[)}]?|all-extended-rights", right.key) for right in granted
+            relays(right.key) and right.key != ANY_RECIPIENT.lower() for right in granted
         )
         if granted and not _maybe(entry.get("IsInherited")):
             self.rights[user] = self.rights.get(user, frozenset()) | granted
@@ -45,6 +45,13 @@ class Grants:
         if is_obscure(user.key) and (every or ANY_RECIPIENT.lower() in {right.key for right in granted}):
             self.doubts.append(f"it lets {user.spelling!r} relay, an account that the server doesn't know")
 
+
+def relays(right: str) -> bool:
+    """Whether a right, in lower case, is that to send to anybody, or may hold it: all of them, or one with no name."""
+    return right in (ANY_RECIPIENT.lower(), EVERY_RIGHT) or _MANY.fullmatch(right) is not None
+
+
+_MANY = re.compile(r"[{(]?[0-9a-f-]{32,36}[)}]?|all-extended-rights")
 
 # What an entry of an access control list may allow that says nothing about extended rights (ActiveDirectoryRights).
 OTHER_ACCESS = frozenset(

@@ -99,6 +99,18 @@ def test_it_is_never_switched_on(given: dict[str, Any]) -> None:
     assert len(machine.applied) == 1
 
 
+@pytest.mark.parametrize("right", ["8a1b0f5c-1111-2222-3333-444444444444", "All-Extended-Rights", RELAY])
+def test_what_others_have_is_harmless_only_where_it_is_for_anybody(right: str) -> None:
+    """A right that may be all rights shows on somebody's connector for an account that has logged on."""
+    machine = Machine()
+    own = {"Of": "EX1\\Default EX1", "User": "EXAMPLE\\svc", "Deny": False, "IsInherited": False}
+    machine.state["permissions"].append({**own, "ExtendedRights": [right]})
+    machine.container = [{"User": ANONYMOUS, "Deny": False, "ExtendedRights": [right]}]
+    with pytest.raises(Refused, match=r"would be an open relay"):
+        Action(over_python(machine)).configure(receive_connectors=[MINE], **GATEWAY)
+    assert made(machine)["Enabled"] is False
+
+
 @pytest.mark.parametrize(
     ("given", "calls"),
     [
