@@ -236,6 +236,18 @@ def rule(name: str, ports: list[str], program: str, **more: Any) -> dict[str, An
     }
 
 
+def is_foreseen(entry: dict[str, Any], foreseen: dict[str, Any]) -> bool:
+    """Whether an entry of an access control list may be there, as the scripts see it."""
+    user = str(entry["User"] or "").lower()
+    if str(entry["Deny"]).lower() == "true" or user in foreseen["accounts"]:
+        return True
+    named = [right.lower() for right in entry.get("ExtendedRights") or ()]
+    access = [part.strip().lower() for text in entry.get("AccessRights") or () for part in text.split(",")]
+    rights = named + [part for part in access if not (named and part == "extendedright")]
+    known = {text.lower() for text in (*foreseen["rights"], *foreseen["grants"])}
+    return bool(rights) and all({right, f"{user}|{right}"} & known for right in rights)
+
+
 class Machine:
     """Answers questions, and acts on operations, as the scripts on a real server do.
 
@@ -322,17 +334,8 @@ class Machine:
         return outcomes
 
     def as_foreseen(self, foreseen: dict[str, Any]) -> bool:
-        known = {text.lower() for text in (*foreseen["rights"], *foreseen["grants"])}
-        for entry in self.state["permissions"]:
-            user = self.local(entry["User"]).lower()
-            if entry["Of"].lower() != foreseen["object"].lower() or str(entry["Deny"]).lower() == "true":
-                continue
-            if user in foreseen["accounts"]:
-                continue
-            rights = [right.lower() for right in entry.get("ExtendedRights") or entry.get("AccessRights") or ["?"]]
-            if not all({right, f"{user}|{right}"} & known for right in rights):
-                return False
-        return True
+        own = [entry for entry in self.state["permissions"] if entry["Of"].lower() == foreseen["object"].lower()]
+        return all(is_foreseen({**entry, "User": self.local(entry["User"])}, foreseen) for entry in own)
 
     def run(self, command: str, parameters: dict[str, Any], connector_identity: str = "") -> None:
         parameters.pop("Confirm", None)

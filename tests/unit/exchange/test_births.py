@@ -9,12 +9,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from organisation import ACCOUNTS, ANONYMOUS, RELAY, Machine, converged, planned, relay_connector
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from organisation import (
+    ACCOUNTS,
+    ANONYMOUS,
+    OWN_ACCOUNTS,
+    RELAY,
+    Machine,
+    converged,
+    is_foreseen,
+    planned,
+    relay_connector,
+    server_of,
+)
 from shell import Action, Windows, over_python
 from standin_host import StandinHost
 
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange import scripts
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.actual import read_answer
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.desired import read_desired
+from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.judged import listener_of
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.marks import MARK, UNSEEN
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.operations import Foreseen
 from ansible_collections.postern.mail_gateway.plugins.plugin_utils.exchange.questions import standard_input
@@ -174,6 +189,50 @@ def test_the_server_sees_what_was_not_foreseen(tmp_path: Path) -> None:
     assert answer is not None, done.stderr
     found = zip(ENTRIES, answer.document["found"], strict=True)
     assert [entry for (entry, as_foreseen), said in found if said != as_foreseen] == []
+    # The tests' own machine sees the same.
+    assert [is_foreseen(entry, data["foreseen"]) for entry in entries] == [
+        as_foreseen for _entry, as_foreseen in ENTRIES
+    ]
+
+
+RIGHTS = [RELAY, RELAY.lower(), HARMLESS, "All-Extended-Rights", "8a1b0f5c-1111-2222-3333-444444444444", "ms-Exch-New"]
+ACCESS = ["ExtendedRight", "GenericAll", "GenericRead", "ReadProperty, ExtendedRight", "WriteDacl", "Unheard"]
+given_rights = st.fixed_dictionaries(
+    {
+        "User": st.sampled_from([*(names["en"] for names in ACCOUNTS.values()), *OWN_ACCOUNTS, "EXAMPLE\\nobody"]),
+        "ExtendedRights": st.none() | st.lists(st.sampled_from(RIGHTS), max_size=2),
+        "AccessRights": st.none() | st.lists(st.sampled_from(ACCESS), max_size=2),
+        "Deny": st.sampled_from([True, False, "False", "perhaps"]),
+        "IsInherited": st.booleans(),
+    }
+)
+
+
+@given(
+    language=st.sampled_from(["en", "de", "it"]),
+    elsewhere=st.lists(given_rights, max_size=3),
+    here=st.lists(given_rights, min_size=1, max_size=3),
+    relays=st.booleans(),
+)
+@settings(max_examples=300, deadline=None)
+def test_what_was_foreseen_is_no_more_than_what_was_judged(
+    language: str, elsewhere: list[dict[str, Any]], here: list[dict[str, Any]], relays: bool
+) -> None:
+    """Whatever else there is: where the server switches it on at once, nobody without a logon relays but by plan."""
+    machine = Machine(language=language)
+    machine.state["permissions"] += [{"Of": "EX1\\Client Proxy EX1", **entry} for entry in elsewhere]
+    one = relay_connector("10.1.1.12", extended_rights=[{"user": ANONYMOUS, "rights": [RELAY]}] if relays else [])
+    try:
+        last = planned(machine, receive_connectors=[one]).operations[-1]
+    except Refused:
+        return
+    machine.run("New-ReceiveConnector", {"Server": "EX1", "Usage": "Custom", "Name": "Relay", **one["properties"]})
+    machine.state["permissions"] += [{"Of": "EX1\\Relay", **entry} for entry in here]
+    if not machine.as_foreseen(dataclasses.asdict(last.foreseen)):
+        return
+    (found,) = [one for one in server_of(machine, read_desired({})).connectors if one.name == "Relay"]
+    assert found.doubts == ()
+    assert listener_of(found).granted_to_anybody <= relays
 
 
 def test_three_calls_make_a_connector_on_a_server(host: StandinHost) -> None:
