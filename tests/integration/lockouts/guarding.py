@@ -227,6 +227,25 @@ def host_is_restarted_while_a_second_run_waits(lab: Lab, role: Role, folder: Pat
     return f"{sentence} …, waits for its confirmation …; after the restart: … since the host was restarted before it …"
 
 
+def host_is_reset(lab: Lab, role: Role, folder: Path) -> str:
+    """Armed and changed, and then the host is gone from one moment to the next, as by its reset button.
+
+    What was on the disk by then is tried without a lab (``tests/unit/rollback/test_reset.py``).
+    """
+    before = states(lab)
+    with stuck_before_confirmation(lab, role, folder, LATE) as run:
+        for host in GATEWAYS:
+            wait_until(lambda host=host: state(lab, host) != before[host], 90)
+        containers = [lab.container(host) for host in GATEWAYS]
+        for command in (["kill", "--signal=KILL"], ["start"]):
+            subprocess.run(["podman", *command, *containers], env=ENVIRONMENT, check=True, stdout=subprocess.DEVNULL)
+        kill(run)
+    as_before(lab, before)
+    why = "since the host was restarted before it was confirmed"
+    reported(role, why)
+    return f"after the reset: The last change … was rolled back at …, {why}"
+
+
 def port_moves_over_connections_that_are_not_shared(lab: Lab) -> None:
     """What Ansible does behind the confirmation goes over a new connection, too, and nobody listens on the old port."""
     before = states(lab)

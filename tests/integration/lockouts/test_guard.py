@@ -41,6 +41,14 @@ def test_a_second_run_and_a_restart_before_the_change_is_confirmed(
     record(record_property, role, "two runs at once, and the host restarted before the confirmation", said)
 
 
+@ROLES
+def test_the_host_is_reset_before_the_change_is_confirmed(
+    hosts: Lab, role: Role, tmp_path: Path, record_property: Any
+) -> None:
+    said = guarding.host_is_reset(hosts, role, tmp_path)
+    record(record_property, role, "the host reset before the confirmation", said)
+
+
 def test_a_port_moves_over_connections_that_are_not_shared(hosts: Lab) -> None:
     guarding.port_moves_over_connections_that_are_not_shared(hosts)
 
