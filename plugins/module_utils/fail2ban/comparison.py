@@ -27,19 +27,21 @@ def units(matches: Iterable[Sequence[str]]) -> list[str]:
     return sorted({unit for match in matches for word in match for unit in _UNIT.findall(word)})
 
 
-def overruled(found: Mapping[str, Any] | None, alone: Mapping[str, Any]) -> tuple[str, str, str] | None:
+def overruled(found: Mapping[str, Any] | None, alone: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """Tell what other files than ours make of a jail, if they make something else of it.
 
     :param found: the jail as Fail2Ban understands all files together; None where it has no such jail.
     :param alone: the same with our files and Fail2Ban's own alone.
-    :returns: the setting's name in Fail2Ban's files, what it would be, and what it should be.
+    :returns: for each property that differs the setting's name in Fail2Ban's files, what it would be, and what it
+        should be. One setting can change several properties: ``usedns`` is part of each expression.
     """
     if found is None:
-        return "enabled", "false", "true"
-    for key in sorted(alone):
-        if found.get(key) != alone[key]:
-            return _SETTINGS.get(key.partition(" ")[0], key), _shown(found.get(key)), _shown(alone[key])
-    return None
+        return [("enabled", "false", "true")]
+    return [
+        (_SETTINGS.get(key.partition(" ")[0], key), _shown(found.get(key)), _shown(alone[key]))
+        for key in sorted(alone)
+        if found.get(key) != alone[key]
+    ]
 
 
 def _shown(value: Any) -> str:

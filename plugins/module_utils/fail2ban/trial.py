@@ -134,21 +134,23 @@ class Trial:
     def refuse_overruled(self, jail: Jail, found: dict[str, Any] | None, alone: dict[str, Any], folder: Path) -> None:
         """Refuse a jail that other files make something else of."""
         said = overruled(found, alone)
-        if said:
-            setting, would, should = said
-            texts = [
-                (str(self.host.folder / path.relative_to(folder)), path.read_text(encoding="utf-8", errors="replace"))
-                for path in self.others(folder)
-                if path.is_file()
-            ]
-            name = (
-                culprit(texts, jail.name, setting, str(self.host.folder / jail.file))
-                or f"Another file below {self.host.folder}"
-            )
-            raise HostError(
-                f"{name} wins over this role for the jail '{jail.name}': {setting} would be {would} instead of "
-                f"{should}. {GOES_ON}; remove the setting there."
-            )
+        if not said:
+            return
+        texts = [
+            (str(self.host.folder / path.relative_to(folder)), path.read_text(encoding="utf-8", errors="replace"))
+            for path in self.others(folder)
+            if path.is_file()
+        ]
+        own = str(self.host.folder / jail.file)
+        # What a file says is named before what only follows from it.
+        named = ((culprit(texts, jail.name, each[0], own), each) for each in said)
+        name, (setting, would, should) = next(
+            (pair for pair in named if pair[0]), (f"Another file below {self.host.folder}", said[0])
+        )
+        raise HostError(
+            f"{name} wins over this role for the jail '{jail.name}': {setting} would be {would} instead of "
+            f"{should}. {GOES_ON}; remove the setting there."
+        )
 
     def check_units(self, found: dict[str, Any]) -> None:
         """Refuse jails that wait for lines of a unit that isn't there: they would be active and read nothing."""

@@ -274,23 +274,28 @@ UNDERSTOOD: dict[str, Any] = {
 @pytest.mark.parametrize(
     ("found", "said"),
     [
-        (UNDERSTOOD, None),
-        (None, ("enabled", "false", "true")),
-        ({**UNDERSTOOD, "maxretry": "99"}, ("maxretry", "99", "5")),
-        ({**UNDERSTOOD, "bantime.increment": "False"}, ("bantime.increment", "False", "True")),
-        ({**UNDERSTOOD, "actions": ["ufw"]}, ("action", "ufw", ACTION)),
-        ({**UNDERSTOOD, "journalmatch": []}, ("journalmatch", "nothing", "['_UID=0']")),
+        (UNDERSTOOD, []),
+        (None, [("enabled", "false", "true")]),
+        ({**UNDERSTOOD, "maxretry": "99"}, [("maxretry", "99", "5")]),
+        ({**UNDERSTOOD, "bantime.increment": "False"}, [("bantime.increment", "False", "True")]),
+        ({**UNDERSTOOD, "actions": ["ufw"]}, [("action", "ufw", ACTION)]),
+        ({**UNDERSTOOD, "journalmatch": []}, [("journalmatch", "nothing", "['_UID=0']")]),
         # Not only what the role's variables say: whatever Fail2Ban tells of a jail.
-        ({**UNDERSTOOD, "ignoreip": ["0.0.0.0/0"]}, ("ignoreip", "0.0.0.0/0", "10.0.0.0/8 ::1")),
-        ({**UNDERSTOOD, "usedns": "yes"}, ("usedns", "yes", "no")),
-        ({**UNDERSTOOD, "ignorecommand": "/bin/true"}, ("ignorecommand", "/bin/true", "test -n x")),
+        ({**UNDERSTOOD, "ignoreip": ["0.0.0.0/0"]}, [("ignoreip", "0.0.0.0/0", "10.0.0.0/8 ::1")]),
+        ({**UNDERSTOOD, "usedns": "yes"}, [("usedns", "yes", "no")]),
+        # One setting that changes several properties.
+        (
+            {**UNDERSTOOD, "usedns": "yes", "bantime": "1"},
+            [("bantime", "1", "3600"), ("usedns", "yes", "no")],
+        ),
+        ({**UNDERSTOOD, "ignorecommand": "/bin/true"}, [("ignorecommand", "/bin/true", "test -n x")]),
         (
             {**UNDERSTOOD, f"action {ACTION}": {"actionban": "true"}},
-            ("action", "actionban: true", "actionban: nft add"),
+            [("action", "actionban: true", "actionban: nft add")],
         ),
     ],
 )
-def test_another_file_that_wins_is_seen(found: dict[str, Any] | None, said: tuple[str, str, str] | None) -> None:
+def test_another_file_that_wins_is_seen(found: dict[str, Any] | None, said: list[tuple[str, str, str]]) -> None:
     assert overruled(found, UNDERSTOOD) == said
 
 

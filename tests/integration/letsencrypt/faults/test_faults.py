@@ -100,7 +100,7 @@ def test_a_lineage_of_somebody_elses_with_the_same_name_is_refused_and_stays(lab
     try:
         before = lab.exec("gw1", ["cat", path]).stdout
         for arguments in ((), ("--check",)):
-            said = refused({}, *arguments)
+            said = refused(SHORT, *GW1, *arguments)
             assert "certbot has a certificate 'mail' on this host that isn't this role's" in said, said
         assert lab.exec("gw1", ["cat", path]).stdout == before
     finally:
