@@ -224,6 +224,11 @@ def test_a_default_connector_is_not_removed() -> None:
     assert any("leave it there" in sentence for sentence in refused(receive_connectors=[entry]))
 
 
+@pytest.mark.parametrize("banner", ["220 ", "220 ~", "220 " + "x" * 506])
+def test_a_banner_may_be_as_long_as_a_reply(banner: str) -> None:
+    planned(Machine(), receive_connectors=[{"default": True, "properties": {"Banner": banner}}], **AROUND)
+
+
 @pytest.mark.parametrize("banner", ["250 hello", "220", "220 h\u00e9llo", "220 a\r\nb", "220 " + "x" * 507])
 def test_a_banner_that_breaks_mail_is_refused(banner: str) -> None:
     sentences = refused(receive_connectors=[{"default": True, "properties": {"Banner": banner}}])
