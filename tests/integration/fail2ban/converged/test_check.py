@@ -6,6 +6,7 @@ from bans import JAILS, active, converge
 
 from lab import Lab
 from lab.topology import GATEWAYS
+from probes.hosts import host
 from snapshots import snapshot
 
 #: The two that see to the package, and the module.
@@ -30,5 +31,5 @@ def test_every_jail_is_active_and_reads_the_journal(lab: Lab, gateway: str) -> N
 
 
 def test_fail2ban_starts_with_the_host(lab: Lab, gateway: str) -> None:
-    assert lab.exec(gateway, ["systemctl", "is-enabled", "fail2ban"]).stdout.strip() == "enabled"
-    assert lab.exec(gateway, ["systemctl", "is-active", "fail2ban"]).stdout.strip() == "active"
+    service = host(lab, gateway).service("fail2ban")
+    assert (service.is_running, service.is_enabled) == (True, True)

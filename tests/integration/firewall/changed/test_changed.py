@@ -10,6 +10,7 @@ from logons import state
 
 from lab import Lab
 from plays import play
+from probes.hosts import host
 
 OPEN = {25, 8080, 9999}
 
@@ -133,7 +134,7 @@ def test_rules_that_a_restart_would_take_away_are_healed(lab: Lab) -> None:
         assert part["before_header"] == "ufw.service"
         assert (part["before"], part["after"]) == ("starts with the host: no\n", "starts with the host: yes\n")
     assert not again["changed"], again
-    assert lab.exec("gw1", ["systemctl", "is-enabled", "ufw"]).stdout == "enabled\n"
+    assert host(lab, "gw1").service("ufw").is_enabled
 
 
 def test_a_masked_ufw_is_refused(lab: Lab) -> None:

@@ -9,6 +9,7 @@ from logons import with_key
 from lab import Lab
 from lab.topology import GATEWAYS
 from plays import play
+from probes.hosts import host
 from snapshots import snapshot
 
 OPEN = {25, 80, 110, 443, 587}
@@ -54,5 +55,5 @@ def test_the_rules_were_told_in_ufws_own_words(lab: Lab, gateway: str) -> None:
 
 
 def test_the_firewall_starts_with_the_host(lab: Lab, gateway: str) -> None:
-    assert lab.exec(gateway, ["systemctl", "is-enabled", "ufw"]).stdout.strip() == "enabled"
+    assert host(lab, gateway).service("ufw").is_enabled
     assert lab.exec(gateway, ["ufw", "status"]).stdout.startswith("Status: active")

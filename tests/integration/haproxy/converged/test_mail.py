@@ -9,6 +9,7 @@ from lab import Lab
 from lab.topology import GATEWAYS
 from probes import ask
 from probes.checks import EXCHANGE, delivered, events, mailboxes, smtp, wait_for
+from probes.hosts import host
 from strangers import Strangers
 
 ELSEWHERE = "somebody@elsewhere.example"
@@ -80,7 +81,7 @@ def test_the_relay_address_comes_back(lab: Lab) -> None:
 
     for gateway in GATEWAYS:
         address = lab.relay_address(gateway)
-        assert lab.exec(gateway, ["systemctl", "is-enabled", "haproxy-addresses"]).stdout.strip() == "enabled"
+        assert host(lab, gateway).service("haproxy-addresses").is_enabled
         lab.exec(gateway, ["systemctl", "restart", "haproxy-addresses"])
         assert present(gateway)
         lab.exec(gateway, ["ip", "address", "delete", f"{address}/32", "dev", "inside"])

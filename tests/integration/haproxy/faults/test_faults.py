@@ -21,6 +21,7 @@ from lab.topology import GATEWAYS
 from plays import Run, play
 from probes import ask
 from probes.checks import wait_for, web
+from probes.hosts import host
 
 SPARE_PORT, TAKEN_PORT = 8099, 8098
 # Another sound configuration: one frontend more, and one administrator's network.
@@ -275,12 +276,12 @@ def test_haproxy_that_was_stopped_is_started(lab: Lab) -> None:
     assert check.status == 0, check.output
     assert all(check.recap[gateway]["changed"] == 2 for gateway in GATEWAYS), check.output
     for gateway in GATEWAYS:
-        assert lab.exec(gateway, ["systemctl", "is-active", "haproxy"], check=False).stdout.strip() == "inactive"
+        assert not host(lab, gateway).service("haproxy").is_running
     run = converge()
     assert run.status == 0, run.output
     assert {gateway: files(lab, gateway) for gateway in GATEWAYS} == before
     for gateway in GATEWAYS:
-        assert lab.exec(gateway, ["systemctl", "is-enabled", "haproxy"]).stdout.strip() == "enabled"
+        assert host(lab, gateway).service("haproxy").is_enabled
     assert wait_for(lambda: serves(lab))
 
 

@@ -9,6 +9,7 @@ from authorities import ROLE, health, issued, log, program, serials, tls, trust
 from lab import Lab
 from lab.topology import GATEWAYS
 from plays import play
+from probes.hosts import host
 
 NAMES = ["autodiscover.example.test", "mail.example.test", "webmail.example.test"]
 SIDE_EFFECT = "molecule/letsencrypt/side_effect.yml"
@@ -97,7 +98,7 @@ def test_everything_goes_where_no_certificate_is_left(lab: Lab) -> None:
     assert run.status == 0, run.output
     for gateway in GATEWAYS:
         assert lab.exec(gateway, ["sh", "-c", TRACES], check=False).stdout == ""
-        assert lab.exec(gateway, ["systemctl", "is-enabled", "certbot.timer"]).stdout == "enabled\n"
+        assert host(lab, gateway).service("certbot.timer").is_enabled
     assert serials(lab) == before
     run = play(ROLE, "--limit", "gw1", variables=nothing)
     assert (run.status, run.changed) == (0, 0), run.output

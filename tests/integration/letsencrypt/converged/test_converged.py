@@ -15,6 +15,7 @@ from lab.topology import GATEWAYS
 from plays import play
 from probes import ask
 from probes.checks import wait_for, web
+from probes.hosts import host
 from snapshots import snapshot
 
 NAMES = ["autodiscover.example.test", MAIL]
@@ -73,7 +74,7 @@ def test_a_timer_that_finds_nothing_due_asks_nobody(lab: Lab) -> None:
     asked, before = log(lab, "first"), serials(lab)
     for gateway in GATEWAYS:
         for unit in ("certbot.timer", "postern-certificates.path"):
-            assert lab.exec(gateway, ["systemctl", "is-active", unit]).stdout == "active\n"
+            assert host(lab, gateway).service(unit).is_running
     assert timers(lab) == {"gw1": "success", "gw2": "success"}
     assert log(lab, "first") == asked
     assert serials(lab) == before
@@ -224,7 +225,7 @@ def test_what_isnt_a_whole_certificate_is_never_installed(lab: Lab) -> None:
         assert sentence in line, script
     assert serials(lab) == before
     assert lab.exec("gw2", ["cat", "/etc/haproxy/certificates/mail.pem"]).stdout == pem
-    assert lab.exec("gw2", ["systemctl", "is-active", "postern-certificates.path"]).stdout == "active\n"
+    assert host(lab, "gw2").service("postern-certificates.path").is_running
     assert program(lab, "gw2", "--check").returncode == 0
 
 
