@@ -73,11 +73,17 @@ class Renewal:
         if settings.self_test:
             self_test(settings, wanted.names)
         command, environment = certbot_command(settings, wanted), certbot_environment(settings)
+        before = lineage(settings, wanted.name)
         done = run(*command, seconds=600, environment=environment)
         if done.returncode and "accountDoesNotExist" in done.stdout + done.stderr and forget_account(settings):
             done = run(*command, seconds=600, environment=environment)
         if done.returncode:
             raise certbot_failure(done.stdout + "\n" + done.stderr, settings)
+        if before is not None and lineage(settings, wanted.name) == before:
+            raise HostError(
+                f"certbot ended well, but the certificate '{wanted.name}' is the one of before; look for what keeps it "
+                "from issuing, such as 'dry-run' in /etc/letsencrypt/cli.ini."
+            )
         # The deploy hook has done it already, or failed; then this says why.
         self.install(wanted.name)
 

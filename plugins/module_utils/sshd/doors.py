@@ -9,7 +9,9 @@ everybody, and so is each pair of blocks that say something about logons, since 
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -19,6 +21,11 @@ from .ways import NoWay, Settings, by_password, root_rank, value, ways
 
 Ask = Callable[[Path], Settings]
 
+# The words of a block's criteria that aren't values: "Match User anna Address=10.0.0.0/8".
+_CRITERION = re.compile(
+    r"(?:^|\s)!?(user|group|host|localaddress|localport|rdomain|address|version|sessiontype|command|tagged|"
+    r"invalid-user|canonical|final|originalhost|localuser|localnetwork|exec|all)(?=[\s=]|$)"
+)
 _LOGON = (
     "passwordauthentication", "kbdinteractiveauthentication", "permitemptypasswords", "permitrootlogin",
     "pubkeyauthentication", "authenticationmethods",
@@ -71,6 +78,26 @@ class Doors:
                     f"The blocks 'Match {first.match}' in {first.file} and 'Match {second.match}' in {second.file} "
                     f"together {reason.replace('lets', 'let', 1)}; nothing was changed, remove one of them."
                 )
+
+    def closed(self, before: Doors) -> Section | None:
+        """Return the first block that lets nobody in any more, where it did with the configuration of before.
+
+        Where sshd refuses that configuration nobody knows what it did; a run may heal it.
+
+        Blocks for users and groups alone are left out: sshd is asked about every account with those.
+        """
+        for block in self._blocks:
+            if set(_CRITERION.findall(block.match.lower())) <= {"user", "group", "all"}:
+                continue
+            if not self._lets_in(block):
+                with contextlib.suppress(HostError):
+                    if before._lets_in(block):
+                        return block
+        return None
+
+    def _lets_in(self, block: Section) -> bool:
+        settings = self._comes_to(block)
+        return settings is not None and bool(ways(settings))
 
     def _comes_to(self, *inside: Section) -> Settings | None:
         body = "".join(f"Match all\n{block.text}" for block in inside)

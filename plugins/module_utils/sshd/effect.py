@@ -110,11 +110,24 @@ class Effect:
                 f"People could not log on any more as they do now: {', '.join(told)}; nothing was changed. Leave them "
                 f"their way in, or list the accounts in {ACCEPT}."
             )
+        self._refuse_closed(main)
         if passwords:
             text = f"From now on these accounts can't log on with a password: {', '.join(passwords)}."
             if stranded:
                 text += f" Without a key they can't log on at all: {', '.join(stranded)} (see sshd_authorized_keys)."
             warn(text)
+
+    def _refuse_closed(self, main: Path) -> None:
+        """Refuse to close blocks of somebody else that are about more than accounts, such as addresses."""
+        after = self.shown(sections(main, self.host.folder))
+        others = [section for section in after if section.file != str(self.host.drop_in) or not section.match]
+        now = Doors(sections(self.host.main, self.host.folder), self.ask, self.host.scratch)
+        if block := Doors(others, self.ask, self.host.scratch).closed(now):
+            raise HostError(
+                f"Those whom the block 'Match {block.match}' in {block.file} is about could not log on any more as "
+                "they do now; nothing was changed. Leave them a way in there, such as 'AuthenticationMethods "
+                "publickey', or remove the block."
+            )
 
     def shown(self, found: Sequence[Section]) -> list[Section]:
         """Return sections of the staged files under the names that the files have on the host."""

@@ -197,6 +197,18 @@ def test_what_certbot_says_is_one_sentence(output: str, sentence: str) -> None:
     assert isinstance(found, certbot.Held) == ("rateLimited" in output)
 
 
+def test_a_renewal_that_brings_nothing_new_has_failed(
+    host: Host, pems: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with 'dry-run' in somebody's /etc/letsencrypt/cli.ini: certbot ends well."""
+    host.lineage(pems["first"])
+    done = subprocess.CompletedProcess([], 0, "The dry run was successful.", "")
+    for name, result in (("run", done), ("directory", {}), ("wants_account", None), ("self_test", None)):
+        monkeypatch.setattr(renewal, name, lambda *_arguments, result=result, **_options: result)
+    with pytest.raises(HostError, match="the certificate 'mail' is the one of before"):
+        renewal.Renewal(host.settings).issue("mail")
+
+
 def test_an_authority_that_wants_peace_gets_it(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """No retry storm: neither a run nor the timer asks again before the time."""
     asked = []

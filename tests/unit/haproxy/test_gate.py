@@ -324,6 +324,29 @@ def test_who_guesses_is_held_however_he_goes_on(gate: Gate) -> None:
     assert gate.ask(source, "/owa/service.svc", "POST", Cookie="cadata=x") == 200
 
 
+@pytest.mark.parametrize("form", ["{},x", "{}, Basic eDp5", "{},", "Basic eDp5, {}"])
+def test_a_guess_is_counted_whatever_stands_beside_it(gate: Gate, form: str) -> None:
+    source = stranger()
+    answers = [
+        gate.ask(source, EWS, "POST", BARE, Authorization=form.format(basic(f"{number}")))
+        for number in range(LIMITS["failed_logons"] + 1)
+    ]
+    assert answers == [401] * LIMITS["failed_logons"] + [429]
+
+
+def test_two_logons_in_one_request_are_refused(gate: Gate) -> None:
+    source, before = stranger(), len(gate.seen)
+    connection = gate.connection(source)
+    connection.putrequest("POST", EWS, skip_host=True)
+    connection.putheader("Host", MAIL)
+    for text in ("guess", "old"):
+        connection.putheader("Authorization", basic(text))
+    connection.endheaders()
+    assert connection.getresponse().status == 400
+    connection.close()
+    assert len(gate.seen) == before
+
+
 def test_a_good_logon_pays_for_one_that_failed_and_none_in_advance(gate: Gate) -> None:
     source = stranger()
     for _ in range(5):
@@ -350,6 +373,13 @@ EXPLOITS = [
     "/owa/anna%40example.com/powershell",
     "/owa/anna@example.com/PowerShell?x",
     "/%61utodiscover/autodiscover.json?x=powershell",
+    # What can't be decoded hides nothing of the rest.
+    "/autodiscover/autodiscover.json?x=%u0050owershell",
+    "/owa/x%40y.z/%50owershell?x=%zz",
+    "/%61utodiscover/%61utodiscover.json?@evil.example/%50owershell/?y=%25",
+    "/%61utodiscover/%61utodiscover.json?@evil.example/%50owershell/?y=%",
+    "/%61utodiscover/%61utodiscover.json?@evil.example/%2550owershell/?y=%25zz",
+    "/%61utodiscover/%61utodiscover.json?@evil.example/owa/?&Email=%61utodiscover/%61utodiscover.json%3f@evil.example&z=%zz",
 ]
 CONTROL = ["/owa/%00", "/owa/x%0d%0aY:%20z", "/owa/%09", "/owa/%1F", "/owa/%7f", "/ews/exchange.asmx%0A"]
 CLIENTS = [

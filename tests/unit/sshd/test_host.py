@@ -406,6 +406,20 @@ def test_who_has_a_key_or_a_second_factor_is_not_locked_out_without_being_named(
     everybody(host, "root", "anna", "ben", "tunnel", **more)
 
 
+@pytest.mark.parametrize(
+    "match", ["Address 10.9.8.7", "LocalPort 2222", "Host *.example.test", "User anna Address 10.9.8.7"]
+)
+def test_who_comes_from_elsewhere_is_not_locked_out_either(host: SshdHost, match: str) -> None:
+    """What sshd says of an account is said for one address alone."""
+    file = host.drop_in.parent / "60-far.conf"
+    file.write_text(f"Match {match}\nAuthenticationMethods publickey,password\n")
+    with pytest.raises(HostError, match=re.escape(f"whom the block 'Match {match}' in")) as caught:
+        everybody(host)
+    assert "nothing was changed" in str(caught.value)
+    file.write_text(f"Match {match}\nAuthenticationMethods publickey,password publickey\n")
+    everybody(host)
+
+
 def test_a_key_that_moves_to_the_roles_own_file_is_no_loss(host: SshdHost, machine: Machine) -> None:
     (host.drop_in.parent / "60-keys.conf").write_text("AuthorizedKeysFile /etc/ssh/people/%u\n")
     key_of(machine, "etc/ssh/people/root", KEY)
