@@ -145,8 +145,13 @@ class ActionModule(ActionBase):
         """
         end = time.monotonic() + timeout
         while True:
-            answer = self._ask(question)
-            plan = make_plan(desired, read_server(answer, desired))
+            try:
+                answer = self._ask(question)
+                plan = make_plan(desired, read_server(answer, desired))
+            except Refused as refused:
+                # Whoever refuses knows nothing of the call before.
+                text = "what was applied is there, but couldn't be confirmed"
+                raise Refused([one.replace("nothing was changed", text) for one in refused.sentences]) from None
             if not plan.operations or (proving and plan.due[0].phase is Phase.AFTER_PROOF):
                 return answer, plan
             if time.monotonic() >= end:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
@@ -47,10 +48,16 @@ def leaving(present: Mapping[str, str], servers: Iterable[Mapping[str, str]], re
 
     One that has another name from now on, or another address, is there still.
     """
-    listed = list(servers)
-    names, addresses = {one["name"] for one in listed}, {one["address"].lower() for one in listed}
-    return [
-        name
-        for name, address in sorted(present.items())
-        if name not in names and address.lower() not in addresses and not {name, address} & set(removable)
-    ]
+    listed = {one["name"]: one["address"].lower() for one in servers}
+    # One declared server stands for one that is there: by its name first, else by its address.
+    names = present.keys() & listed.keys()
+    addresses = Counter(address for name, address in listed.items() if name not in names)
+    gone = []
+    for name, address in sorted(present.items()):
+        if name in names:
+            continue
+        if addresses[address.lower()]:
+            addresses[address.lower()] -= 1
+        elif not {name, address} & set(removable):
+            gone.append(name)
+    return gone

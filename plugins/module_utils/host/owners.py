@@ -18,15 +18,16 @@ TABLES = {
 
 def other_owners(runner: Runner = run) -> list[str]:
     """Return a sentence for each unit that loads rules as well, now or at the next boot."""
-    shown = runner("systemctl", "show", "--property=Id,ActiveState,UnitFileState", "--", *TABLES).stdout
+    asked = runner("systemctl", "show", "--property=Id,ActiveState,UnitFileState", "--", *TABLES)
+    if asked.returncode or not asked.stdout.strip():
+        return [f"systemctl doesn't say whether {', '.join(TABLES)} load rules on this host as well; look yourself."]
     said = []
-    for block in shown.split("\n\n"):
+    for block in asked.stdout.split("\n\n"):
         state = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
         name = state.get("Id", "")
-        enabled, active = state.get("UnitFileState") == "enabled", state.get("ActiveState") == "active"
+        enabled, active = state.get("UnitFileState", "").startswith("enabled"), state.get("ActiveState") == "active"
         if name in TABLES and (enabled or active):
             how = "is enabled" if enabled else "runs"
-            said.append(
-                f"{name} {how} on this host: {TABLES[name]}; 'systemctl disable --now {name}' if nobody needs it."
-            )
+            # Not "--now": to stop one empties the kernel's tables, ours among them.
+            said.append(f"{name} {how} on this host: {TABLES[name]}; 'systemctl disable {name}' if nobody needs it.")
     return said

@@ -331,6 +331,16 @@ def _sites_of_servers(sites: Sequence[Site], readings: Sequence[_Reading]) -> tu
                 f"{host} is a server of {listed(map(_named, managing))}, and nothing says which sets it up; give it "
                 f"that one's {schema.DECLARATION.name}, or write exchange.managed: false in the other."
             )
+    for site in sites:
+        # One server may be of a site and serve another; servers of several sites in one group are there by accident.
+        owners = {host: found[host] for host in sorted(site.server_hosts) if host in found and host in own}
+        if len({id(owner) for owner in owners.values()}) > 1:
+            told += [
+                f"The server {host} is of {_named(owner)}, but {_named(site)} would send clients to it too; give each "
+                "site its own exchange.group."
+                for host, owner in owners.items()
+                if owner is not site
+            ]
     return found, told
 
 

@@ -168,7 +168,8 @@ def _properties(reader: Reader, kind: Kind, path: str, values: Mapping[str, Any]
         if known is None:
             close = difflib.get_close_matches(str(name).lower(), [entry.name.lower() for entry in kind.properties], 1)
             right = kind.known(close[0]) if close else None
-            ending = f"did you mean {right.name}?" if right else f"{kind.set} has no such parameter that can be set"
+            missing = f"{kind.set.name} has no such parameter that can be set"
+            ending = f"did you mean {right.name}?" if right else missing
             reader.note(f"{path}.{name}", f"isn't known; {ending}")
             continue
         if known.name in found:

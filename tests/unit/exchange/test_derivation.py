@@ -125,6 +125,19 @@ def test_a_server_of_two_sites_takes_mail_from_the_gateways_of_both() -> None:
     assert ranges(servers["ex9"])["Mail gateway"] == ["10.99.0.11"]
 
 
+def test_a_server_of_one_site_is_not_taken_by_another_that_sets_servers_up() -> None:
+    """Both leave exchange.group as it is, so each would send its clients to all servers."""
+    north, inventory = declared({"site": "north", **ELSEWHERE})
+    south = {**north, "site": "south", "hostname": "mail.south.example"}
+    found = survey({"gw1": north, "gw2": south, "ex1": north, "ex2": south}, inventory)
+    told = [text for text in found.problems if text.startswith("The server ")]
+    assert sorted(text.partition(" would send")[0] for text in told) == [
+        "The server ex1 is of the site north, but the site south",
+        "The server ex2 is of the site south, but the site north",
+    ]
+    assert all("give each site its own exchange.group" in text for text in told)
+
+
 @pytest.mark.parametrize(
     ("taking_part", "elected"),
     [

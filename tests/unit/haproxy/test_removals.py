@@ -61,3 +61,10 @@ def test_the_backends_of_0_1_0_count(tmp_path: Path) -> None:
 )
 def test_who_leaves(servers: list[tuple[str, str]], removable: list[str], gone: list[str]) -> None:
     assert leaving(WANTED, [{"name": name, "address": address} for name, address in servers], removable) == gone
+
+
+def test_one_declared_server_stands_for_one_that_is_there() -> None:
+    there = {"ex1": "10.0.0.1", "ex2": "10.0.0.2"}
+    assert leaving(there, [{"name": "ex1", "address": "10.0.0.2"}], ()) == ["ex2"]
+    assert leaving(there, [{"name": "ex2", "address": "10.0.0.1"}, {"name": "ex1", "address": "10.0.0.2"}], ()) == []
+    assert leaving(there, [{"name": "a", "address": "10.0.0.1"}, {"name": "b", "address": "10.0.0.2"}], ()) == []

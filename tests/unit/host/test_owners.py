@@ -20,7 +20,13 @@ def test_who_loads_rules_as_well_is_named(name: str) -> None:
     assert said.startswith(f"{name} runs on this host: ")
     [said] = shown(f"Id={name} ActiveState=inactive UnitFileState=enabled")
     assert said.startswith(f"{name} is enabled on this host: ")
-    assert said.endswith(f"'systemctl disable --now {name}' if nobody needs it.")
+    assert said.endswith(f"'systemctl disable {name}' if nobody needs it.")
+
+
+def test_what_systemd_does_not_tell_is_told() -> None:
+    for status, text in ((1, ""), (0, ""), (1, "Id=ssh.service")):
+        [said] = other_owners(lambda *_, s=status, t=text, **__: subprocess.CompletedProcess([], s, t, ""))
+        assert said.startswith("systemctl doesn't say whether nftables.service, ")
 
 
 def test_what_isnt_there_or_is_off_is_no_owner() -> None:

@@ -123,12 +123,17 @@ def test_a_key_that_isnt_the_certificates_is_refused(lab: Lab, as_before: dict[s
         assert "mail.pem" in sentence
 
 
-def test_a_name_that_doesnt_resolve_is_refused(lab: Lab, as_before: dict[str, State]) -> None:
+def test_a_name_that_doesnt_resolve_is_told_and_the_others_serve(lab: Lab) -> None:
     addresses = {"ex1": lab.address("ex1", "inside"), "ex9": "nowhere.example.test"}
     ones = [{"name": name, "address": address} for name, address in addresses.items()]
-    for sentence in refused({"haproxy_servers": ones}):
-        assert "'nowhere.example.test'" in sentence
-        assert "resolve" in sentence
+    try:
+        run = converge({"haproxy_servers": ones, "haproxy_removed_servers": ["ex2"]})
+        assert run.status == 0, run.output
+        assert "could not resolve address 'nowhere.example.test'" in run.text
+        assert wait_for(lambda: serves(lab))
+    finally:
+        back = converge(None, "--extra-vars", "haproxy_removed_servers=['ex9']")
+        assert back.status == 0, back.output
 
 
 def test_an_address_of_no_network_is_refused(as_before: dict[str, State]) -> None:
