@@ -224,7 +224,8 @@ options:
     elements: str
     default: []
   acknowledged_relay_networks:
-    description: Networks of public addresses that may relay without a logon on purpose.
+    description: Networks of public addresses that may relay without a logon on purpose, together at most
+      as many as a /8 of IPv4 and a /16 of IPv6.
     type: list
     elements: str
     default: []

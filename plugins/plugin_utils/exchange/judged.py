@@ -60,7 +60,10 @@ def read_judged(raw: Mapping[str, Any]) -> Judged:
             values[name] = None if isinstance(value, Unread) else value
             continue
         values[name], strange = entry.type.read_known(raw.get(name))
-        if strange:
+        if raw.get(name) in (None, "", [], ()):
+            # Exchange has a word for each of these, "None" among them.
+            unread[name] = f"its {name} isn't shown"
+        elif strange:
             unread[name] = f"its {name} holds {listed(map(show, strange))}, which isn't understood"
     return Judged(values, unread)
 

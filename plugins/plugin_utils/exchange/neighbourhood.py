@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,7 +55,24 @@ def _ranges(reader: Reader, arguments: Mapping[str, Any], name: str) -> tuple[Ra
             found.append(entry)
         except Unfit as unfit:
             reader.unfit(f"exchange_{name}[{index}]", value, unfit)
+    for version, most in _MOST.items():
+        if name.startswith("acknowledged_") and _together(found, version) > most:
+            size = f"a /{(32 if version == 4 else 128) - most.bit_length() + 1}"
+            reader.note(f"exchange_{name}", f"holds more IPv{version} addresses than {size}; name those that are meant")
     return tuple(found)
+
+
+# A network of networks is nobody's own: together they would be the Internet.
+_MOST = {4: 1 << 24, 6: 1 << 112}
+
+
+def _together(ranges: Iterable[Range], version: int) -> int:
+    """How many addresses of a family the ranges hold, each counted once."""
+    count, end = 0, -1
+    for entry in sorted((one for one in ranges if one.version == version), key=lambda one: one.rank):
+        count += max(0, entry.last - max(entry.first, end + 1) + 1)
+        end = max(end, entry.last)
+    return count
 
 
 def is_public(entry: Range) -> bool:

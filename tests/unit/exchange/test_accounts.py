@@ -170,6 +170,28 @@ def test_a_relay_of_others_whose_ranges_are_not_understood_stops_the_run() -> No
     assert "can't be judged: its RemoteIPRanges holds" in refused(machine)
 
 
+@pytest.mark.parametrize("shown", [None, "", []])
+def test_a_relay_of_others_that_shows_no_ranges_stops_the_run(shown: Any) -> None:
+    machine = Machine()
+    odd = connector("EX1", "Odd", Bindings=["0.0.0.0:26"])
+    odd["RemoteIPRanges"] = shown
+    machine.state["exchange_receive_connectors"].append(odd)
+    grant(machine, "Odd")
+    assert "can't be judged: its RemoteIPRanges isn't shown" in refused(machine)
+    del odd["RemoteIPRanges"]
+    assert "can't be judged: its RemoteIPRanges isn't shown" in refused(machine)
+
+
+@pytest.mark.parametrize("name", ["Bindings", "AuthMechanism", "PermissionGroups"])
+def test_what_a_connector_of_others_does_not_show_is_told(name: str) -> None:
+    machine = Machine()
+    odd = connector("EX1", "Odd", Bindings=["0.0.0.0:26"], RemoteIPRanges=["10.9.0.1"])
+    odd[name] = None
+    machine.state["exchange_receive_connectors"].append(odd)
+    plan = planned(machine, receive_connectors=[relay_connector("10.0.0.25")])
+    assert f"can't be judged: its {name} isn't shown" in "\n".join(plan.warnings)
+
+
 def test_published_forms_of_others_are_understood_and_kept() -> None:
     machine = Machine()
     shown = ["fe80::39bd:88f7:6969:d223%11", "10.7.0.0(255.255.0.0)", "10.9.0.1"]

@@ -95,6 +95,24 @@ def test_public_hosts_one_by_one_and_acknowledged_networks_may_relay() -> None:
     assert refused(receive_connectors=desired, acknowledged_relay_networks=["198.51.100.0/29"])
 
 
+@pytest.mark.parametrize(
+    "networks",
+    [
+        ["0.0.0.0-255.255.255.254"],
+        ["0.0.0.0/1", "128.0.0.0/1"],
+        ["::/1", "8000::/1"],
+        ["2.0.0.0/8", "3.0.0.0/32"],
+    ],
+)
+def test_networks_that_are_the_internet_together_are_not_acknowledged(networks: list[str]) -> None:
+    desired = [relay_connector("198.51.100.0/28")]
+    sentences = refused(receive_connectors=desired, acknowledged_relay_networks=networks)
+    assert sentences[0].startswith("exchange_acknowledged_relay_networks holds more IPv")
+    planned(
+        Machine(), receive_connectors=desired, acknowledged_relay_networks=["198.0.0.0/8", "198.51.0.0/16"], **AROUND
+    )
+
+
 @pytest.mark.parametrize("user", [ANONYMOUS, "nt authority\\anonymous logon", "Everyone", "S-1-1-0", "S-1-5-7"])
 def test_everybody_has_many_names(user: str) -> None:
     rights = [{"user": user, "rights": [RELAY.upper().replace("MS-EXCH", "ms-Exch")]}]
