@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ...module_utils.values.sentences import show
 from .accounts import Accounts
 from .concepts import Kind
 from .desired import Desired, version_of
@@ -234,6 +235,9 @@ def _several(
         objects[name.lower()] = Object(
             name, identity, raw, given.rights, given.standing, tuple(dict.fromkeys(given.doubts))
         )
+    if strays := sorted(set(grants) - {one.identity for one in objects.values()}):
+        whose = f"{server} shows rights of {show(strays[0])}, which is none of its {kind.title}s"
+        raise Refused([f"{whose}, so that nobody can say who relays by them; nothing was changed, look at it there."])
     return tuple(objects.values())
 
 
@@ -241,7 +245,7 @@ def _grants(entries: Iterable[Mapping[str, Any]], accounts: Accounts) -> dict[st
     """The rights on each object, by its identity."""
     found: dict[str, Grants] = {}
     for entry in entries:
-        found.setdefault(entry["Of"], Grants()).add(entry, accounts)
+        found.setdefault(str(entry["Of"] or ""), Grants()).add(entry, accounts)
     return found
 
 

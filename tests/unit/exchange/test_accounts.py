@@ -182,6 +182,17 @@ def test_a_relay_of_others_that_shows_no_ranges_stops_the_run(shown: Any) -> Non
     assert "can't be judged: its RemoteIPRanges isn't shown" in refused(machine)
 
 
+@pytest.mark.parametrize("identity", [None, "", "EX1\\Other"])
+def test_rights_that_are_no_connectors_stop_the_run(identity: str | None) -> None:
+    machine = Machine()
+    machine.state["exchange_receive_connectors"].append(connector("EX1", "Odd", Bindings=["0.0.0.0:26"]))
+    grant(machine, "Odd")
+    for entry in machine.state["permissions"]:
+        if entry["Of"] == "EX1\\Odd":
+            entry["Of"] = identity
+    assert "which is none of its receive connectors" in refused(machine)
+
+
 @pytest.mark.parametrize("name", ["Bindings", "AuthMechanism", "PermissionGroups"])
 def test_what_a_connector_of_others_does_not_show_is_told(name: str) -> None:
     machine = Machine()
