@@ -30,7 +30,8 @@ def check_root_port(variable: str, port: int, first_unprivileged: Path = FIRST_U
         first = 0
     if 0 < port < first:
         return
-    remedy = f"take one below {first}" if first > 1 else "set net.ipv4.ip_unprivileged_port_start to 1024 there"
+    such = ", such as 842" if first > 842 else ""
+    remedy = f"take one below {first}{such}" if first > 1 else "set net.ipv4.ip_unprivileged_port_start to 1024 there"
     raise HostError(
         f"{variable} is {port}, a port that any account of this host can listen on, and who does gets certificates for "
         f"the gateway's names; {remedy}."

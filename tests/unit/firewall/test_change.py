@@ -64,6 +64,8 @@ class FakeUfw(Ufw):
         self.said.append(arguments)
         if arguments[1:] == ("is-enabled", "ufw.service"):
             return subprocess.CompletedProcess(arguments, 0 if self.starts else 1, "", "")
+        if arguments[1:2] == ("show",):
+            return subprocess.CompletedProcess(arguments, 0, "Id=nftables.service\nUnitFileState=disabled\n", "")
         return subprocess.CompletedProcess(arguments, 0, "", "")
 
     @property

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
-from standin_client import LONG, PASSWORDS, Standin, authenticate, negotiate, within
+from standin_client import LONG, PASSWORDS, Ports, Standin, authenticate, negotiate, within
 
 from standin import ntlm
 from standin.website import DIRECTORIES
@@ -502,8 +502,10 @@ def test_polls_live_through_changes(standin: Standin, browse: Browse) -> None:
     browser.http.request("GET", "/owa/hold?seconds=0.5", headers={"Host": HOST})
     standin.event("http_poll", phase="begin")
     standin.set("ServerComponentState[OwaProxy].State", "Inactive")
-    standin.set("WebBinding[0].bindingInformation", f"127.0.0.1:{standin.ports[717] + 1}:", "ReceiveConnector", [])
+    elsewhere = Ports(1)
+    standin.set("WebBinding[0].bindingInformation", f"127.0.0.1:{elsewhere.numbers[0]}:", "ReceiveConnector", [])
     assert Answer(browser.http.getresponse()).body == b"held"
+    elsewhere.give_back()
 
 
 def test_notification(browse: Browse) -> None:
