@@ -60,7 +60,7 @@ def read_judged(raw: Mapping[str, Any]) -> Judged:
             values[name] = None if isinstance(value, Unread) else value
             continue
         values[name], strange = entry.type.read_known(raw.get(name))
-        if raw.get(name) in (None, "", [], ()):
+        if not entry.type.items(raw.get(name)):
             # Exchange has a word for each of these, "None" among them.
             unread[name] = f"its {name} isn't shown"
         elif strange:

@@ -49,7 +49,7 @@ class ValueType:
 
     def read_many(self, value: Any) -> frozenset[Any]:
         """The exact forms of the items."""
-        return frozenset(item for item in map(self.read_one, self._items(value)) if item is not None)
+        return frozenset(item for item in map(self.read_one, self.items(value)) if item is not None)
 
     def read_shown(self, value: Any) -> Any:
         """The exact form of a value that a server shows."""
@@ -58,14 +58,15 @@ class ValueType:
     def read_known(self, value: Any) -> tuple[frozenset[Any], list[Any]]:
         """The exact forms of those items that a server shows and that are understood, and the others as they are."""
         known, strange = set(), []
-        for item in self._items(value):
+        for item in self.items(value):
             try:
                 known.add((self.read_shown_one or self.read_one)(item))
             except Unfit:
                 strange.append(item)
         return frozenset(known - {None}), strange
 
-    def _items(self, value: Any) -> list[Any]:
+    def items(self, value: Any) -> list[Any]:
+        """What a value says, item by item, unread: nothing where it is empty, or blank throughout."""
         if self.joined and isinstance(value, str):
             value = value.split(",")
         items = value if isinstance(value, (list, tuple)) else [value]

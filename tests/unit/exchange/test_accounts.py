@@ -170,7 +170,7 @@ def test_a_relay_of_others_whose_ranges_are_not_understood_stops_the_run() -> No
     assert "can't be judged: its RemoteIPRanges holds" in refused(machine)
 
 
-@pytest.mark.parametrize("shown", [None, "", []])
+@pytest.mark.parametrize("shown", [None, "", [], "  ", [""], [None], [" ", None]])
 def test_a_relay_of_others_that_shows_no_ranges_stops_the_run(shown: Any) -> None:
     machine = Machine()
     odd = connector("EX1", "Odd", Bindings=["0.0.0.0:26"])
@@ -193,11 +193,12 @@ def test_rights_that_are_no_connectors_stop_the_run(identity: str | None) -> Non
     assert "which is none of its receive connectors" in refused(machine)
 
 
+@pytest.mark.parametrize("shown", [None, "  ", [None], [""]])
 @pytest.mark.parametrize("name", ["Bindings", "AuthMechanism", "PermissionGroups"])
-def test_what_a_connector_of_others_does_not_show_is_told(name: str) -> None:
+def test_what_a_connector_of_others_does_not_show_is_told(name: str, shown: Any) -> None:
     machine = Machine()
     odd = connector("EX1", "Odd", Bindings=["0.0.0.0:26"], RemoteIPRanges=["10.9.0.1"])
-    odd[name] = None
+    odd[name] = shown
     machine.state["exchange_receive_connectors"].append(odd)
     plan = planned(machine, receive_connectors=[relay_connector("10.0.0.25")])
     assert f"can't be judged: its {name} isn't shown" in "\n".join(plan.warnings)
