@@ -48,13 +48,13 @@ def _shown(value: Any) -> str:
     return " ".join(_lines(value)) or "nothing"
 
 
-def culprit(texts: Iterable[tuple[str, str]], jail: str, setting: str, own: str) -> str:
-    """Return the file that decides on a setting of a jail, or an empty text where none of these does.
+def culprit(texts: Iterable[tuple[str, str]], jail: str, setting: str, own: str) -> tuple[str, str]:
+    """Return the file that decides on a setting of a jail, and what it says; empty texts where none of these does.
 
     :param texts: name and content of the files in ``jail.d`` and of ``jail.local``, as they are read.
     :param own: the file of ours, which isn't looked at.
     """
-    found = ""
+    found = "", ""
     for name, text in texts:
         parser = configparser.ConfigParser(interpolation=None, strict=False)
         try:
@@ -62,7 +62,7 @@ def culprit(texts: Iterable[tuple[str, str]], jail: str, setting: str, own: str)
         except configparser.Error:
             continue
         if name != own and parser.has_section(jail) and setting in parser[jail]:
-            found = name
+            found = name, " ".join(parser[jail][setting].split())
     return found
 
 

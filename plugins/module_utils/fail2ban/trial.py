@@ -142,11 +142,14 @@ class Trial:
             if path.is_file()
         ]
         own = str(self.host.folder / jail.file)
-        # What a file says is named before what only follows from it.
-        named = ((culprit(texts, jail.name, each[0], own), each) for each in said)
-        name, (setting, would, should) = next(
-            (pair for pair in named if pair[0]), (f"Another file below {self.host.folder}", said[0])
+        # What a file says is named before what only follows from it, and in its words: Fail2Ban shows no "/0".
+        named = (
+            (file, setting, text, should)
+            for setting, _would, should in said
+            for file, text in [culprit(texts, jail.name, setting, own)]
+            if file
         )
+        name, setting, would, should = next(named, (f"Another file below {self.host.folder}", *said[0]))
         raise HostError(
             f"{name} wins over this role for the jail '{jail.name}': {setting} would be {would} instead of "
             f"{should}. {GOES_ON}; remove the setting there."

@@ -308,8 +308,8 @@ def test_the_file_that_wins_is_the_last_one_that_says_it() -> None:
         ("jail.d/broken.local", "nonsense"),
         ("jail.d/zz.local", "[sshd]\nmaxretry = 9\n"),
     ]
-    assert culprit(texts, "sshd", "maxretry", own) == "jail.d/zz.local"
-    assert culprit(texts, "sshd", "findtime", own) == ""
+    assert culprit(texts, "sshd", "maxretry", own) == ("jail.d/zz.local", "9")
+    assert culprit(texts, "sshd", "findtime", own) == ("", "")
 
 
 def test_only_what_differs_is_shown() -> None:

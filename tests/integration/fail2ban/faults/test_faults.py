@@ -150,7 +150,7 @@ def written(lab: Lab, gateway: str, path: str, content: str) -> Iterator[None]:
         (
             "/etc/fail2ban/jail.d/zzz.local",
             "[sshd]\nignoreip = 0.0.0.0/0\n",
-            "zzz.local wins over this role for the jail 'sshd': ignoreip would be 0.0.0.0 instead of",
+            "zzz.local wins over this role for the jail 'sshd': ignoreip would be 0.0.0.0/0 instead of",
         ),
         (
             "/etc/fail2ban/jail.d/zzz.local",
