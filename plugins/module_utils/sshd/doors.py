@@ -21,11 +21,8 @@ from .ways import NoWay, Settings, by_password, root_rank, value, ways
 
 Ask = Callable[[Path], Settings]
 
-# The words of a block's criteria that aren't values: "Match User anna Address=10.0.0.0/8".
-_CRITERION = re.compile(
-    r"(?:^|\s)!?(user|group|host|localaddress|localport|rdomain|address|version|sessiontype|command|tagged|"
-    r"invalid-user|canonical|final|originalhost|localuser|localnetwork|exec|all)(?=[\s=]|$)"
-)
+# Criteria that are about accounts alone; whatever doesn't look so is about more.
+_OF_ACCOUNTS = re.compile(r"\s*(?:all|(?:(?:user|group)[\s=]+\S+\s*)+)\Z", re.IGNORECASE)
 _LOGON = (
     "passwordauthentication", "kbdinteractiveauthentication", "permitemptypasswords", "permitrootlogin",
     "pubkeyauthentication", "authenticationmethods",
@@ -87,12 +84,11 @@ class Doors:
         Blocks for users and groups alone are left out: sshd is asked about every account with those.
         """
         for block in self._blocks:
-            if set(_CRITERION.findall(block.match.lower())) <= {"user", "group", "all"}:
+            if _OF_ACCOUNTS.match(block.match) or self._lets_in(block):
                 continue
-            if not self._lets_in(block):
-                with contextlib.suppress(HostError):
-                    if before._lets_in(block):
-                        return block
+            with contextlib.suppress(HostError):
+                if before._lets_in(block):
+                    return block
         return None
 
     def _lets_in(self, block: Section) -> bool:
