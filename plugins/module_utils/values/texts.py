@@ -141,13 +141,17 @@ def read_lines(value: Any, expected: str, longest: int) -> str:
     return str(value)
 
 
+def _read_name(value: Any, expected: str, pattern: re.Pattern[str], rule: str) -> str:
+    text = read_text(value, expected)
+    if not pattern.match(text):
+        raise Unfit(f"but must be {expected}{rule}")
+    return text
+
+
 def read_account(value: Any) -> str:
     """The name of an account, as Debian's adduser takes it by default (adduser.conf(5), NAME_REGEX)."""
-    expected = "the name of an account"
-    text = read_text(value, expected)
-    if not _ACCOUNT.match(text):
-        raise Unfit(f"but must be {expected}: letters a-z, digits, hyphens, dots and underscores, a letter first")
-    return text
+    rule = ": letters a-z, digits, hyphens, dots and underscores, a letter first"
+    return _read_name(value, "the name of an account", _ACCOUNT, rule)
 
 
 def read_comment(value: Any) -> str:
@@ -161,20 +165,13 @@ def read_comment(value: Any) -> str:
 
 def read_unit(value: Any) -> str:
     """The name of a unit of systemd, whose ending may be left out."""
-    expected = "the name of a unit such as haproxy"
-    text = read_text(value, expected)
-    if not _UNIT.match(text):
-        raise Unfit(f"but must be {expected}, of letters, digits, dots, hyphens, underscores and @")
-    return text
+    rule = ", of letters, digits, dots, hyphens, underscores and @"
+    return _read_name(value, "the name of a unit such as haproxy", _UNIT, rule)
 
 
 def read_variable(value: Any) -> str:
     """The name of a variable."""
-    expected = "the name of a variable"
-    text = read_text(value, expected)
-    if not _VARIABLE.match(text):
-        raise Unfit(f"but must be {expected}, of letters, digits and underscores")
-    return text
+    return _read_name(value, "the name of a variable", _VARIABLE, ", of letters, digits and underscores")
 
 
 def read_host_path(value: Any) -> str:
