@@ -181,6 +181,13 @@ function Get-PermissionIdentity {
     if ($Connector['DistinguishedName']) { $Connector['DistinguishedName'] } else { $Connector['Identity'] }
 }
 
+function Find-PermissionIdentity {
+    # The same of the connector that has this name now.
+    param([string] $Name)
+    $found = Invoke-Command51 'Get-ReceiveConnector' @{ Identity = $Name }
+    Get-PermissionIdentity (Select-PlainProperty $found @('DistinguishedName', 'Identity'))
+}
+
 function Invoke-Query {
     param($Query, [string] $Server, [hashtable] $Read)
     $objects = New-Object System.Collections.ArrayList
@@ -245,13 +252,11 @@ function Get-Digest {
 function Test-Foreseen {
     # Whether an object's access control list holds nothing but what was foreseen.
     param($Foreseen)
-    $found = Invoke-Command51 'Get-ReceiveConnector' @{ Identity = $Foreseen.object }
-    $identity = Get-PermissionIdentity (Select-PlainProperty $found @('DistinguishedName', 'Identity'))
     $accounts = @{}
     foreach ($name in $Foreseen.accounts) { $accounts[$name] = $true }
     $rights = @{}
     foreach ($name in @($Foreseen.rights) + @($Foreseen.grants)) { $rights[$name] = $true }
-    foreach ($entry in @(Invoke-Command51 'Get-ADPermission' @{ Identity = $identity })) {
+    foreach ($entry in @(Invoke-Command51 'Get-ADPermission' @{ Identity = Find-PermissionIdentity $Foreseen.object })) {
         $table = Select-PlainProperty $entry @('User', 'AccessRights', 'ExtendedRights', 'Deny')
         $user = [string]$table['User']
         if ([string]$table['Deny'] -eq 'True' -or $accounts.ContainsKey($user)) { continue }
@@ -277,8 +282,7 @@ function Invoke-Operation {
             $parameters = ConvertTo-ParameterTable $operation.parameters
             if ($operation.connector) {
                 # A connector's permissions are found by its distinguished name, which a new one has only now.
-                $found = Invoke-Command51 'Get-ReceiveConnector' @{ Identity = $operation.connector }
-                $parameters['Identity'] = Get-PermissionIdentity (Select-PlainProperty $found @('DistinguishedName', 'Identity'))
+                $parameters['Identity'] = Find-PermissionIdentity $operation.connector
             }
             if ($null -ne $operation.foreseen -and -not (Test-Foreseen $operation.foreseen)) { @{ state = 'withheld' }; continue }
             $null = Invoke-Command51 $operation.command $parameters
