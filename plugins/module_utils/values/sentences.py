@@ -21,8 +21,9 @@ class Unfit(ValueError):
     """A value that isn't what it should be; the text ends the sentence about it."""
 
     def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self.text = text
+        # What it says to write comes from the value as well.
+        self.text = printable(text)
+        super().__init__(self.text)
 
 
 class Hidden(Unfit):

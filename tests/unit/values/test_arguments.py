@@ -121,7 +121,8 @@ SUBJECTS = {
         {
             "haproxy_listen_addresses": ["203.0.113.10", "2001:db8:25::10"],
             "haproxy_hostname": "mail.example.com",
-            "haproxy_servers": [{"name": "ex1", "address": "10.1.1.21"}],
+            # One by name, so that what names need is there before a text becomes one.
+            "haproxy_servers": [{"name": "ex1", "address": "10.1.1.21"}, {"name": "ex2", "address": "ex2.example.com"}],
             "haproxy_egress_address": "10.1.1.11",
             "haproxy_relay_address": "10.1.1.111",
             "haproxy_relay_networks": ["10.1.1.25/32"],

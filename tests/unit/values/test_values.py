@@ -29,7 +29,6 @@ from ansible_collections.postern.mail_gateway.plugins.module_utils.values.names 
 from ansible_collections.postern.mail_gateway.plugins.module_utils.values.sentences import (
     Hidden,
     Unfit,
-    printable,
     show,
 )
 from ansible_collections.postern.mail_gateway.plugins.module_utils.values.texts import (
@@ -88,7 +87,7 @@ def test_a_value_is_in_its_exact_form_or_refused(kind: str, data: st.DataObject)
     text = outcome(parser, value)
     if isinstance(text, Unfit):
         sentence = f"{text.text} {'' if isinstance(text, Hidden) else show(value)}"
-        assert printable(sentence).isprintable()
+        assert sentence.isprintable()
         assert "\n" not in sentence
         assert SECRET not in sentence
         return
@@ -98,6 +97,13 @@ def test_a_value_is_in_its_exact_form_or_refused(kind: str, data: st.DataObject)
     if allowed is not None:
         assert set(text) <= allowed, text
     assert str(parser(text)) == text, "what came out of it goes through it"
+
+
+@pytest.mark.parametrize("value", ["\x1b:", "\u2028:443"])
+def test_what_a_sentence_says_to_write_is_seen(value: str) -> None:
+    with pytest.raises(Unfit) as unfit:
+        read_name(value)
+    assert unfit.value.text.isprintable()
 
 
 @given(texts("mail.example.com", PRIVATE_KEY, "$ANSIBLE_VAULT;1.1;AES256\n6162"))
